@@ -1,0 +1,24 @@
+//! The bytes that the hook (inside the traced process) and the launcher agree on.
+//!
+//! Both sides are built from this crate, so neither spells an offset or a tag by hand. It has no
+//! dependencies, no features and no allocation: the hook is freestanding and links it as it is.
+//!
+//! * [`layout`]: the shared-memory segment of a run: header, verdict boards, lanes.
+//! * [`ring`]: a lane, the single-producer single-consumer ring of one thread.
+//! * [`record`]: what a lane carries: one record an event, a few 64-bit words each.
+//! * [`control`]: the rare records: process, thread, module.
+//! * [`verdict`]: what the launcher tells the hook about a call site.
+//! * [`env`]: the one environment variable through which a new process image finds the run.
+//! * [`version`]: the number that both sides must share.
+//!
+//! The prose specification, with bit diagrams and a worked example, is `FORMAT.md`.
+#![cfg_attr(not(test), no_std)]
+
+pub mod control;
+pub mod env;
+pub mod layout;
+mod primitive;
+pub mod record;
+pub mod ring;
+pub mod verdict;
+pub mod version;

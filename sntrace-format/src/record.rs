@@ -1,0 +1,449 @@
+//! One event, one record: a few 64-bit words.
+//!
+//! ```text
+//!           63                                         8 7     6      5        0
+//!          +--------------------------------------------+------+------+----------+
+//! word 0   |              time in ticks (56)            |frames| wide |  op (6)  |
+//!          +----------------+---------------------------+------+------+----------+
+//! word 1   | size 0..15     |              block address (48)                    |
+//!          +----------------+----------------------------------------------------+
+//! word 2   | size 16..31    |              caller (48)                           |
+//!          +----------------+----------------------------------------------------+
+//! ```
+//!
+//! then the op's operands, a word each ([`Op::operands`]), then, with the *frames* bit, one word
+//! `count | truncated << 8` and that many return addresses, inner to outer, beyond the caller.
+//!
+//! Nearly every event fits this narrow form: 24 bytes. Where an address does not fit 48 bits (a
+//! tagged pointer) or a size not 32, the *wide* bit is set, words 1 and 2 carry the full block
+//! address and caller, and the full size follows as word 3.
+//!
+//! Time is in ticks of the run's clock ([`crate::env::OptionBits::CLOCK_MONOTONIC`] or the
+//! processor's counter), 56 bits of it: at 5 GHz it wraps after 166 days. It is the time at which
+//! the block was certainly owned: taken after the allocator returned it, and before it is given
+//! back. A `realloc` carries both, the earlier as an operand.
+//!
+//! Two more kinds of record share word 0's layout: [`Op::Pad`] fills the rest of the ring up to
+//! its end, [`Op::Control`] is read by [`crate::control`].
+
+use crate::primitive::{AtomicU64, Ordering};
+
+/// Frames that an event record carries at most beyond its caller.
+pub const FRAMES_MAX: usize = 48;
+/// Words that an event record takes at most: header, wide size, operands, frames.
+pub const EVENT_WORDS_MAX: u64 = 64;
+
+const ADDRESS_MASK: u64 = (1 << 48) - 1;
+const WIDE: u64 = 1 << 6;
+const FRAMES: u64 = 1 << 7;
+const OP_MASK: u64 = 0x3f;
+const TRUNCATED: u64 = 1 << 8;
+
+macro_rules! ops {
+    ($($(#[doc = $doc:literal])* $name:ident = $tag:literal, $operands:literal, $text:literal;)*) => {
+        /// What was called. The numbers are the wire tags.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Op { $($(#[doc = $doc])* $name = $tag,)* }
+
+        impl Op {
+            /// Every op, in the order of the tags.
+            pub const ALL: &'static [Op] = &[$(Op::$name),*];
+
+            /// The op with this tag.
+            #[must_use]
+            pub const fn from_tag(tag: u8) -> Option<Op> {
+                match tag { $($tag => Some(Op::$name),)* _ => None }
+            }
+
+            /// How many operand words a record of this op carries.
+            #[inline(always)]
+            #[must_use]
+            pub const fn operands(self) -> usize {
+                match self { $(Op::$name => $operands,)* }
+            }
+
+            /// The function's name, as lines and JSON show it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Op::$name => $text,)* }
+            }
+        }
+    };
+}
+
+ops! {
+    /// `malloc(size)`.
+    Malloc = 1, 0, "malloc";
+    /// `calloc(count, size)`; operand: count.
+    Calloc = 2, 1, "calloc";
+    /// `realloc(old, size)`; operands: old block, time before the call.
+    Realloc = 3, 2, "realloc";
+    /// `reallocarray(old, count, size)`; operands: old block, time before the call, count.
+    Reallocarray = 4, 3, "reallocarray";
+    /// `aligned_alloc(alignment, size)`; operand: alignment.
+    AlignedAlloc = 5, 1, "aligned_alloc";
+    /// `posix_memalign(&block, alignment, size)`; operand: alignment. Block 0: it failed.
+    PosixMemalign = 6, 1, "posix_memalign";
+    /// `memalign(alignment, size)`; operand: alignment.
+    Memalign = 7, 1, "memalign";
+    /// `valloc(size)`.
+    Valloc = 8, 0, "valloc";
+    /// `pvalloc(size)`.
+    Pvalloc = 9, 0, "pvalloc";
+    /// `free(block)`.
+    Free = 10, 0, "free";
+    /// `free_sized(block, size)`.
+    FreeSized = 11, 0, "free_sized";
+    /// `free_aligned_sized(block, alignment, size)`; operand: alignment.
+    FreeAlignedSized = 12, 1, "free_aligned_sized";
+    /// `operator new(size)`.
+    New = 13, 0, "operator new";
+    /// `operator new[](size)`.
+    NewArray = 14, 0, "operator new[]";
+    /// `operator new(size, align_val_t)`; operand: alignment.
+    NewAligned = 15, 1, "operator new";
+    /// `operator new[](size, align_val_t)`; operand: alignment.
+    NewArrayAligned = 16, 1, "operator new[]";
+    /// `operator delete(block)`; a sized form carries its size, the others 0.
+    Delete = 17, 0, "operator delete";
+    /// `operator delete[](block)`.
+    DeleteArray = 18, 0, "operator delete[]";
+    /// `operator delete(block, align_val_t)`; operand: alignment.
+    DeleteAligned = 19, 1, "operator delete";
+    /// `operator delete[](block, align_val_t)`; operand: alignment.
+    DeleteArrayAligned = 20, 1, "operator delete[]";
+    /// `mmap(address, size, prot, flags, fd, offset)`; operand: `prot | flags << 32`.
+    Mmap = 21, 1, "mmap";
+    /// `munmap(block, size)`.
+    Munmap = 22, 0, "munmap";
+    /// `mremap(old, old_size, size, ...)`; operands: old block, time before the call, old size.
+    Mremap = 23, 3, "mremap";
+    /// `brk(address)` or `sbrk(increment)`: block is the break before, size the signed growth.
+    Brk = 24, 0, "brk";
+    /// Nothing up to the end of the ring.
+    Pad = 62, 0, "pad";
+    /// A control message: see [`crate::control`].
+    Control = 63, 0, "control";
+}
+
+impl Op {
+    /// Whether a successful call gives the caller a block it did not have before.
+    #[must_use]
+    pub const fn acquires(self) -> bool {
+        !self.only_releases() && !matches!(self, Op::Brk | Op::Pad | Op::Control)
+    }
+
+    /// Whether the call gives a block back and nothing else.
+    #[must_use]
+    pub const fn only_releases(self) -> bool {
+        matches!(
+            self,
+            Op::Free
+                | Op::FreeSized
+                | Op::FreeAlignedSized
+                | Op::Delete
+                | Op::DeleteArray
+                | Op::DeleteAligned
+                | Op::DeleteArrayAligned
+                | Op::Munmap
+        )
+    }
+
+    /// Whether the call can replace one block by another: its first operands are the old block
+    /// and the time before the call.
+    #[must_use]
+    pub const fn replaces(self) -> bool {
+        matches!(self, Op::Realloc | Op::Reallocarray | Op::Mremap)
+    }
+
+    /// Whether this is memory from the kernel, not from the allocator.
+    #[must_use]
+    pub const fn is_mapping(self) -> bool {
+        matches!(self, Op::Mmap | Op::Munmap | Op::Mremap | Op::Brk)
+    }
+}
+
+/// What an event record says. `operands` beyond [`Op::operands`] are not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The function called.
+    pub op: Op,
+    /// Time in ticks; the upper eight bits are not carried.
+    pub time: u64,
+    /// The block's address, given or returned; 0 for a failed allocation.
+    pub block: u64,
+    /// Size in bytes as the program gave it (of one element, where there is a count).
+    pub size: u64,
+    /// Return address of the call.
+    pub caller: u64,
+    /// What the op's documentation says.
+    pub operands: [u64; 3],
+}
+
+/// Word 0 of any record.
+#[inline(always)]
+#[must_use]
+pub const fn first_word(time: u64, op: Op) -> u64 {
+    time << 8 | op as u64
+}
+
+/// Writes one event at the start of `slot` and returns the words it took.
+///
+/// # Panics
+/// Never on a slot of [`EVENT_WORDS_MAX`] words; a shorter one is a bug of the caller. `frames`
+/// beyond [`FRAMES_MAX`] are cut and marked so.
+#[inline(always)]
+pub fn write_event(slot: &[AtomicU64; EVENT_WORDS_MAX as usize], event: &Event, frames: &[u64], truncated: bool) -> u64 {
+    // Relaxed everywhere: the ring publishes the words with one release store afterwards.
+    let put = |at: usize, word: u64| slot[at].store(word, Ordering::Relaxed);
+    let mut first = first_word(event.time, event.op);
+    let narrow = (event.block | event.caller) >> 48 == 0 && event.size >> 32 == 0;
+    let mut at = if narrow {
+        put(1, event.block | event.size << 48);
+        put(2, event.caller | event.size >> 16 << 48);
+        3
+    } else {
+        first |= WIDE;
+        put(1, event.block);
+        put(2, event.caller);
+        put(3, event.size);
+        4
+    };
+    for operand in &event.operands[..event.op.operands()] {
+        put(at, *operand);
+        at += 1;
+    }
+    if !frames.is_empty() || truncated {
+        first |= FRAMES;
+        let kept = if frames.len() > FRAMES_MAX { FRAMES_MAX } else { frames.len() };
+        let cut = truncated || frames.len() > kept;
+        put(at, kept as u64 | if cut { TRUNCATED } else { 0 });
+        at += 1;
+        for frame in &frames[..kept] {
+            put(at, *frame);
+            at += 1;
+        }
+    }
+    put(0, first);
+    at as u64
+}
+
+/// Words to decode from: a ring's or a plain buffer's.
+pub trait Words {
+    /// How many words there are.
+    fn count(&self) -> usize;
+    /// Word `at`, below [`Words::count`].
+    fn word(&self, at: usize) -> u64;
+}
+
+impl Words for [u64] {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.len()
+    }
+    #[inline(always)]
+    fn word(&self, at: usize) -> u64 {
+        self[at]
+    }
+}
+
+impl Words for [AtomicU64] {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.len()
+    }
+    #[inline(always)]
+    fn word(&self, at: usize) -> u64 {
+        // Relaxed: whoever made this slice acquired the position behind these words.
+        self[at].load(Ordering::Relaxed)
+    }
+}
+
+/// Why words are not a record. A target can scribble over its lanes: nothing here is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The record says it is longer than what was published.
+    Short,
+    /// No op has this tag.
+    UnknownOp(u8),
+    /// More frames than a record can carry.
+    TooManyFrames(u64),
+}
+
+/// What [`decode`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// An event; its frames are the words `frames_at..frames_at + frames`.
+    Event {
+        /// The event without its frames.
+        event: Event,
+        /// Index of the first frame's word.
+        frames_at: usize,
+        /// How many frames.
+        frames: usize,
+        /// Whether the stack goes on beyond the last frame.
+        truncated: bool,
+    },
+    /// A control message of `bytes` bytes, from word 2 on.
+    Control {
+        /// Time in ticks.
+        time: u64,
+        /// Wire tag of the message.
+        kind: u8,
+        /// Length of its body in bytes.
+        bytes: usize,
+    },
+    /// Nothing until the end of the ring.
+    Pad,
+}
+
+/// Reads the record at the start of `words`, and says how many words it took (for
+/// [`Record::Pad`] 1: the caller skips to the ring's end).
+///
+/// # Errors
+/// Anything that [`write_event`] and [`crate::control`] do not write.
+#[inline]
+pub fn decode<W: Words + ?Sized>(words: &W) -> Result<(Record, usize), DecodeError> {
+    let count = words.count();
+    if count == 0 {
+        return Err(DecodeError::Short);
+    }
+    let first = words.word(0);
+    let tag = (first & OP_MASK) as u8;
+    let op = Op::from_tag(tag).ok_or(DecodeError::UnknownOp(tag))?;
+    let time = first >> 8;
+    match op {
+        Op::Pad => return Ok((Record::Pad, 1)),
+        Op::Control => {
+            if count < 2 {
+                return Err(DecodeError::Short);
+            }
+            let head = words.word(1);
+            let bytes = (head >> 8 & 0xffff) as usize;
+            let length = 2 + bytes.div_ceil(8);
+            if length > count {
+                return Err(DecodeError::Short);
+            }
+            return Ok((Record::Control { time, kind: head as u8, bytes }, length));
+        }
+        _ => {}
+    }
+    let wide = first & WIDE != 0;
+    let mut at = if wide { 4 } else { 3 };
+    let operand_count = op.operands();
+    if count < at + operand_count {
+        return Err(DecodeError::Short);
+    }
+    let (one, two) = (words.word(1), words.word(2));
+    let (block, caller, size) = if wide {
+        (one, two, words.word(3))
+    } else {
+        (one & ADDRESS_MASK, two & ADDRESS_MASK, one >> 48 | two >> 48 << 16)
+    };
+    let mut operands = [0; 3];
+    for operand in &mut operands[..operand_count] {
+        *operand = words.word(at);
+        at += 1;
+    }
+    let (mut frames, mut truncated) = (0, false);
+    if first & FRAMES != 0 {
+        if count <= at {
+            return Err(DecodeError::Short);
+        }
+        let head = words.word(at);
+        at += 1;
+        if head & 0xff > FRAMES_MAX as u64 {
+            return Err(DecodeError::TooManyFrames(head & 0xff));
+        }
+        frames = (head & 0xff) as usize;
+        truncated = head & TRUNCATED != 0;
+        if count < at + frames {
+            return Err(DecodeError::Short);
+        }
+    }
+    let event = Event { op, time, block, size, caller, operands };
+    Ok((Record::Event { event, frames_at: at, frames, truncated }, at + frames))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn slot() -> [AtomicU64; EVENT_WORDS_MAX as usize] {
+        [const { AtomicU64::new(0) }; EVENT_WORDS_MAX as usize]
+    }
+
+    fn plain(slot: &[AtomicU64]) -> Vec<u64> {
+        slot.iter().map(|word| word.load(Ordering::Relaxed)).collect()
+    }
+
+    #[test]
+    fn the_longest_event_fits_its_slot() {
+        // Wide head, three operands, the frames' head, all frames.
+        assert!(4 + 3 + 1 + FRAMES_MAX as u64 <= EVENT_WORDS_MAX);
+    }
+
+    #[test]
+    fn a_plain_malloc_takes_three_words() {
+        let slot = slot();
+        let event = Event {
+            op: Op::Malloc,
+            time: 0x1234,
+            block: 0x5565_282b_12a0,
+            size: 72,
+            caller: 0x5565_27a0_1139,
+            operands: [0; 3],
+        };
+        assert_eq!(write_event(&slot, &event, &[], false), 3);
+        // The worked example of FORMAT.md.
+        assert_eq!(plain(&slot)[..3], [0x0012_3401, 0x0048_5565_282b_12a0, 0x0000_5565_27a0_1139]);
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        let ops: Vec<Op> = Op::ALL.iter().copied().filter(|op| !matches!(op, Op::Pad | Op::Control)).collect();
+        let address = prop_oneof![any::<u64>(), (0u64..1 << 48)];
+        let size = prop_oneof![any::<u64>(), (0u64..1 << 32), (0u64..4096)];
+        (proptest::sample::select(ops), 0u64..1 << 56, address.clone(), size, address, any::<[u64; 3]>()).prop_map(
+            |(op, time, block, size, caller, mut operands)| {
+                operands[op.operands()..].fill(0);
+                Event { op, time, block, size, caller, operands }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            event in any_event(),
+            frames in proptest::collection::vec(any::<u64>(), 0..FRAMES_MAX + 4),
+            truncated in any::<bool>(),
+        ) {
+            let slot = slot();
+            let length = write_event(&slot, &event, &frames, truncated) as usize;
+            let words = plain(&slot);
+            let (record, taken) = decode(&words[..length]).unwrap();
+            prop_assert_eq!(taken, length);
+            let Record::Event { event: read, frames_at, frames: count, truncated: cut } = record else {
+                panic!("not an event: {record:?}");
+            };
+            prop_assert_eq!(read, event);
+            prop_assert_eq!(count, frames.len().min(FRAMES_MAX));
+            prop_assert_eq!(&words[frames_at..frames_at + count], &frames[..count]);
+            prop_assert_eq!(cut, truncated || frames.len() > FRAMES_MAX);
+            // One word fewer is never a record.
+            prop_assert_eq!(decode(&words[..length - 1]), Err(DecodeError::Short));
+        }
+
+        #[test]
+        fn any_words_decode_or_fail_within_bounds(words in proptest::collection::vec(any::<u64>(), 0..80)) {
+            if let Ok((record, taken)) = decode(&words[..]) {
+                prop_assert!(taken <= words.len());
+                if let Record::Event { frames_at, frames, .. } = record {
+                    prop_assert!(frames_at + frames <= taken);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The protocol's version: one number, equal on both sides or the hook stays a pass-through.
+//!
+//! The launcher carries its own hook, so two versions meet only when an old process image is
+//! still alive, or when an environment from another sntrace leaks into a new one. There is no
+//! negotiation: a segment lives for one run.
+
+/// Version of everything in this crate.
+///
+/// History:
+/// * 1: the first protocol.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// First eight bytes of the segment: `SNTRACE` and a zero, read as little-endian.
+pub const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"SNTRACE\0");
