@@ -1,1 +1,5 @@
-fn main(){}
+//! The `sntrace` command: see `cli` for what it does.
+
+fn main() -> std::process::ExitCode {
+    sntrace::cli::main()
+}

@@ -1,0 +1,16 @@
+//! The launcher of sntrace and everything after it.
+//!
+//! An event's way: [`launch`] starts the program with the hook, [`collect`] drains the lanes and
+//! puts the events in order, [`symbolize`] names the callers, [`output`] writes them. Between
+//! them stands one model, [`trace`]. Only [`cli`] knows the command line.
+#![deny(unsafe_code)]
+
+pub mod cli;
+#[cfg(target_os = "linux")]
+pub mod collect;
+#[cfg(target_os = "linux")]
+pub mod launch;
+pub mod messages;
+pub mod output;
+pub mod symbolize;
+pub mod trace;
