@@ -14,8 +14,9 @@ use crate::primitive::{AtomicU64, Ordering};
 
 use crate::record::{Op, Words, first_word};
 
-/// Longest body in bytes; longer strings are cut.
-pub const BODY_MAX: usize = 6000;
+/// Longest body in bytes; longer strings are cut. A whole message fits the 4,096 bytes that a
+/// pipe keeps together.
+pub const BODY_MAX: usize = 4000;
 /// Words that a control record takes at most.
 pub const CONTROL_WORDS_MAX: u64 = 2 + (BODY_MAX as u64).div_ceil(8);
 /// Longest build id kept, in bytes (SHA-1 is 20, others up to 32).
@@ -30,8 +31,8 @@ pub enum Control<'a> {
         pid: u32,
         /// Parent's process id at that time.
         ppid: u32,
-        /// Number of the image that this one was forked from; 0 for a new program (exec).
-        forked_from: u32,
+        /// Key of the image that this one was forked from; 0 for a new program (exec).
+        forked_from: u64,
         /// Path of the program's file.
         executable: &'a [u8],
         /// The command line: arguments, each ended by a zero byte; may be cut.
@@ -64,10 +65,10 @@ pub enum Control<'a> {
         /// First address of its mappings.
         start: u64,
     },
-    /// A process is about to run another program.
-    Exec {
-        /// The path it gave.
-        path: &'a [u8],
+    /// A thread calls dlopen, dlmopen or dlclose: from here on, addresses may mean other code.
+    Loader {
+        /// The image's epoch from now on: see [`crate::verdict`].
+        epoch: u32,
     },
 }
 
@@ -75,7 +76,7 @@ const PROCESS: u8 = 1;
 const THREAD: u8 = 2;
 const MODULE_ADD: u8 = 3;
 const MODULE_REMOVE: u8 = 4;
-const EXEC: u8 = 5;
+const LOADER: u8 = 5;
 
 /// Writes `message` at the start of `slot` and returns the words it took.
 ///
@@ -87,9 +88,9 @@ pub fn write_control(slot: &[AtomicU64], time: u64, message: &Control<'_>) -> u6
         Control::Process { pid, ppid, forked_from, executable, command } => {
             body.number(u64::from(pid));
             body.number(u64::from(ppid));
-            body.number(u64::from(forked_from));
-            body.string(executable, 2048);
-            body.string(command, 3500);
+            body.number(forked_from);
+            body.string(executable, 1500);
+            body.string(command, 2300);
             PROCESS
         }
         Control::Thread { tid } => {
@@ -101,16 +102,16 @@ pub fn write_control(slot: &[AtomicU64], time: u64, message: &Control<'_>) -> u6
                 body.number(number);
             }
             body.string(build_id, BUILD_ID_MAX);
-            body.string(path, 4096);
+            body.string(path, 3800);
             MODULE_ADD
         }
         Control::ModuleRemove { start } => {
             body.number(start);
             MODULE_REMOVE
         }
-        Control::Exec { path } => {
-            body.string(path, 4096);
-            EXEC
+        Control::Loader { epoch } => {
+            body.number(u64::from(epoch));
+            LOADER
         }
     };
     let bytes = body.finish();
@@ -177,7 +178,7 @@ pub fn parse(kind: u8, body: &[u8]) -> Option<Control<'_>> {
         PROCESS => Control::Process {
             pid: rest.small()?,
             ppid: rest.small()?,
-            forked_from: rest.small()?,
+            forked_from: rest.number()?,
             executable: rest.string()?,
             command: rest.string()?,
         },
@@ -192,7 +193,7 @@ pub fn parse(kind: u8, body: &[u8]) -> Option<Control<'_>> {
             path: rest.string()?,
         },
         MODULE_REMOVE => Control::ModuleRemove { start: rest.number()? },
-        EXEC => Control::Exec { path: rest.string()? },
+        LOADER => Control::Loader { epoch: rest.small()? },
         _ => return None,
     };
     Some(message)
@@ -245,16 +246,16 @@ mod tests {
     proptest! {
         #[test]
         fn every_message_is_read_back(
-            n in any::<[u64; 5]>(), m in any::<[u32; 3]>(),
+            n in any::<[u64; 5]>(), m in any::<[u32; 2]>(),
             id in proptest::collection::vec(any::<u8>(), 0..BUILD_ID_MAX),
-            text in proptest::collection::vec(any::<u8>(), 0..2000),
+            text in proptest::collection::vec(any::<u8>(), 0..1400),
         ) {
             let [start, end, bias, device, inode] = n;
-            round_trip(Control::Process { pid: m[0], ppid: m[1], forked_from: m[2], executable: &text, command: &text });
+            round_trip(Control::Process { pid: m[0], ppid: m[1], forked_from: start, executable: &text, command: &text });
             round_trip(Control::Thread { tid: m[0] });
             round_trip(Control::ModuleAdd { start, end, bias, device, inode, build_id: &id, path: &text });
             round_trip(Control::ModuleRemove { start });
-            round_trip(Control::Exec { path: &text });
+            round_trip(Control::Loader { epoch: m[1] });
         }
 
         #[test]

@@ -61,6 +61,9 @@ pub struct RunHeader {
     pub images_claimed: AtomicU32,
     /// Set to 1 by the launcher (release) when it stops listening: hooks become pass-throughs.
     pub closing: AtomicU32,
+    /// Moves on while the launcher is alive. The launcher adds, relaxed; a hook that has waited
+    /// long looks whether it moved.
+    pub heartbeat: AtomicU32,
     /// Events that found neither a lane nor the pipe. Every process adds, relaxed; the launcher
     /// reads it at the end.
     pub lost_events: AtomicU64,

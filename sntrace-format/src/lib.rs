@@ -7,6 +7,7 @@
 //! * [`ring`]: a lane, the single-producer single-consumer ring of one thread.
 //! * [`record`]: what a lane carries: one record an event, a few 64-bit words each.
 //! * [`control`]: the rare records: process, thread, module.
+//! * [`pipe`]: the messages of the fallback without shared memory.
 //! * [`verdict`]: what the launcher tells the hook about a call site.
 //! * [`env`]: the one environment variable through which a new process image finds the run.
 //! * [`version`]: the number that both sides must share.
@@ -18,6 +19,7 @@ pub mod control;
 pub mod env;
 pub mod layout;
 mod primitive;
+pub mod pipe;
 pub mod record;
 pub mod ring;
 pub mod verdict;

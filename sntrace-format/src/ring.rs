@@ -212,6 +212,13 @@ impl Producer {
         self.lane().producer.progress.store(self.position << 1, Ordering::Release);
     }
 
+    /// Takes over from an owner that ended, perhaps inside a record, which is lost with it.
+    pub fn abandon_record(&mut self) {
+        if self.has_lane() {
+            self.leave();
+        }
+    }
+
     /// The words of the next record. Needs room: at least [`ROOM_WORDS`], or what
     /// [`Producer::make_room`] was asked for.
     ///

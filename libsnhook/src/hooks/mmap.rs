@@ -1,0 +1,115 @@
+//! The mmap family, recorded on request (`--mmap`): what the program itself asks of the kernel.
+//!
+//! The C library's own mappings (the allocator's, the loader's) don't go through public symbols
+//! and are not seen. Without the option each body is one test and a call.
+
+use core::sync::atomic::Ordering;
+
+use sntrace_format::record::Op;
+
+use super::{acquire, real, release, replace};
+use crate::platform::entry;
+use crate::record::Site;
+use crate::state;
+
+entry!(mmap, 6, mmap_body);
+entry!(mmap64, 6, mmap64_body);
+entry!(munmap, 2, munmap_body);
+entry!(mremap, 6, mremap_body);
+entry!(sbrk, 1, sbrk_body);
+
+/// `MAP_FAILED`, and what sbrk returns when it fails.
+const FAILED: usize = usize::MAX;
+
+unsafe fn map(function: &real::Function, a: [usize; 6], site: Site) -> usize {
+    let mut result = FAILED;
+    let known = real::known(function);
+    if known == 0 {
+        return FAILED;
+    }
+    if !state::records_mappings() {
+        // SAFETY: the program's own call, passed on once.
+        return unsafe { real::call6(known, a) };
+    }
+    let protection_and_flags = a[2] as u64 & 0xffff_ffff | (a[3] as u64) << 32;
+    // SAFETY: the program's own call, passed on once.
+    unsafe {
+        acquire(site, Op::Mmap, a[1], [protection_and_flags, 0, 0], || {
+            result = real::call6(known, a);
+            if result == FAILED { 0 } else { result }
+        });
+    }
+    result
+}
+
+#[allow(clippy::too_many_arguments)] // The registers as the entry passes them.
+unsafe extern "C" fn mmap_body(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, sp: usize, fp: usize, ra: usize) -> usize {
+    // SAFETY: the program's own call.
+    unsafe { map(&real::MMAP, [a, b, c, d, e, f], Site { sp, fp, ra }) }
+}
+
+#[allow(clippy::too_many_arguments)] // The registers as the entry passes them.
+unsafe extern "C" fn mmap64_body(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, sp: usize, fp: usize, ra: usize) -> usize {
+    // SAFETY: the program's own call.
+    unsafe { map(&real::MMAP64, [a, b, c, d, e, f], Site { sp, fp, ra }) }
+}
+
+unsafe extern "C" fn munmap_body(block: usize, size: usize, sp: usize, fp: usize, ra: usize) -> usize {
+    let mut result = FAILED;
+    let known = real::known(&real::MUNMAP);
+    if known == 0 {
+        return FAILED;
+    }
+    if !state::records_mappings() {
+        // SAFETY: the program's own call, passed on once.
+        return unsafe { real::call6(known, [block, size, 0, 0, 0, 0]) };
+    }
+    // SAFETY: the program's own call, passed on once.
+    unsafe {
+        release(Site { sp, fp, ra }, Op::Munmap, block, size, [0; 3], || {
+            result = real::call6(known, [block, size, 0, 0, 0, 0]);
+        });
+    }
+    result
+}
+
+#[allow(clippy::too_many_arguments)] // The registers as the entry passes them.
+unsafe extern "C" fn mremap_body(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, sp: usize, fp: usize, ra: usize) -> usize {
+    let mut result = FAILED;
+    let known = real::known(&real::MREMAP);
+    if known == 0 {
+        return FAILED;
+    }
+    if !state::records_mappings() {
+        // SAFETY: the program's own call, passed on once.
+        return unsafe { real::call6(known, [a, b, c, d, e, f]) };
+    }
+    // SAFETY: the program's own call, passed on once.
+    unsafe {
+        replace(Site { sp, fp, ra }, Op::Mremap, a, c, b as u64, || {
+            result = real::call6(known, [a, b, c, d, e, f]);
+            if result == FAILED { 0 } else { result }
+        });
+    }
+    result
+}
+
+unsafe extern "C" fn sbrk_body(growth: usize, sp: usize, fp: usize, ra: usize) -> usize {
+    let mut result = FAILED;
+    let known = real::SBRK.load(Ordering::Relaxed);
+    if known == 0 {
+        return FAILED;
+    }
+    if !state::records_mappings() || growth == 0 {
+        // SAFETY: the program's own call, passed on once.
+        return unsafe { real::call6(known, [growth, 0, 0, 0, 0, 0]) };
+    }
+    // SAFETY: the program's own call, passed on once.
+    unsafe {
+        acquire(Site { sp, fp, ra }, Op::Brk, growth, [0; 3], || {
+            result = real::call6(known, [growth, 0, 0, 0, 0, 0]);
+            if result == FAILED { 0 } else { result }
+        });
+    }
+    result
+}

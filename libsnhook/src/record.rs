@@ -1,0 +1,201 @@
+//! The hot path: an event into this thread's lane; its cold twin right behind it.
+//!
+//! Hot means: a known call site, room in the lane, no record interrupted by a signal. Then an
+//! event is the clock and four stores. Everything else (a call site whose wrappers must be looked
+//! past, a full chunk, a signal handler on top of a record, a forked child's first event, the
+//! pipe) is found by one of three tests and handled out of line.
+//!
+//! Invariant: the clock is read between `enter` and `publish` of the lane that gets the record,
+//! so that the launcher can tell that an event with an earlier time may still come.
+
+use core::sync::atomic::Ordering;
+
+use sntrace_format::env::OptionBits;
+use sntrace_format::record::{EVENT_WORDS_MAX, Event, FRAMES_MAX, Op, write_event};
+use sntrace_format::ring::Producer;
+use sntrace_format::verdict::{self, Verdict};
+
+use crate::callers;
+use crate::platform::clock;
+use crate::state::{self, EPOCH};
+use crate::thread::{self, ThreadState, Writer};
+use crate::transport::pipe;
+
+const SLOT: usize = EVENT_WORDS_MAX as usize;
+
+/// Where a hooked function was called from.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// Stack pointer at the hook's first instruction.
+    pub sp: usize,
+    /// Frame pointer register at the hook's first instruction.
+    pub fp: usize,
+    /// Return address.
+    pub ra: usize,
+}
+
+impl Site {
+    /// The stack pointer as the caller sees it after the return.
+    #[inline(always)]
+    pub fn sp_after_return(&self) -> usize {
+        // The call instruction of x86-64 has pushed the return address; aarch64's has not.
+        if cfg!(target_arch = "x86_64") { self.sp + 8 } else { self.sp }
+    }
+}
+
+/// Frames beyond the caller. Uninitialised until counted.
+pub struct Frames {
+    words: [core::mem::MaybeUninit<u64>; FRAMES_MAX],
+    count: usize,
+    /// Whether the stack could not be followed further.
+    pub truncated: bool,
+}
+
+impl Frames {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { words: [core::mem::MaybeUninit::uninit(); FRAMES_MAX], count: 0, truncated: false }
+    }
+
+    /// Adds a return address; false when there is no room for another.
+    #[inline(always)]
+    pub fn push(&mut self, address: u64) -> bool {
+        if let Some(word) = self.words.get_mut(self.count) {
+            word.write(address);
+            self.count += 1;
+        }
+        self.count < FRAMES_MAX
+    }
+
+    #[inline(always)]
+    fn as_slice(&self) -> &[u64] {
+        // SAFETY: the first `count` words were written, and `count` never exceeds the array.
+        unsafe { core::slice::from_raw_parts(self.words.as_ptr().cast(), self.count) }
+    }
+}
+
+/// Whether the caller alone names the event: it was announced and is no wrapper.
+#[inline(always)]
+fn is_direct(state: &ThreadState, ra: usize) -> bool {
+    let address = ra as u64;
+    // SAFETY: a board has BOARD_ENTRIES words, and the index is below that. Relaxed: see
+    // `sntrace_format::verdict`.
+    let word = unsafe { &*state.board.add(verdict::index(address)) }.load(Ordering::Relaxed);
+    word == verdict::entry(address, EPOCH.load(Ordering::Relaxed), Verdict::Direct)
+}
+
+/// Enters a lane that has room, reads the clock, writes, publishes.
+#[inline(always)]
+fn put(lane: &mut Producer, op: Op, block: usize, size: usize, caller: usize, operands: [u64; 3], frames: &Frames) {
+    lane.enter();
+    let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: caller as u64, operands };
+    // SAFETY: the caller has found room for an event.
+    let slot = unsafe { lane.slot::<SLOT>() };
+    let words = write_event(slot, &event, frames.as_slice(), frames.truncated);
+    lane.publish(words);
+}
+
+/// Records an event whose time is now.
+#[inline(always)]
+pub fn note(state: &mut ThreadState, site: &Site, op: Op, block: usize, size: usize, operands: [u64; 3]) {
+    if state.main.has_room() && !state.main.is_inside() && is_direct(state, site.ra) {
+        let none = Frames::new();
+        put(&mut state.main, op, block, size, site.ra, operands, &none);
+    } else {
+        note_further(state, site, op, block, size, operands);
+    }
+}
+
+/// The rest of [`note`]: callers that need looking past, and everything rare.
+#[inline(never)]
+fn note_further(state: &mut ThreadState, site: &Site, op: Op, block: usize, size: usize, operands: [u64; 3]) {
+    let mut frames = Frames::new();
+    if state.main.has_room() && !state.main.is_inside() {
+        callers::collect(state, site, &mut frames);
+        // Looking at the stack may have used up the room (a module was announced) or let a
+        // signal handler in.
+        if state.main.has_room() && !state.main.is_inside() {
+            return put(&mut state.main, op, block, size, site.ra, operands, &frames);
+        }
+    }
+    note_rarely(state, site, op, block, size, operands, frames);
+}
+
+#[cold]
+#[inline(never)]
+fn note_rarely(state: &mut ThreadState, site: &Site, op: Op, block: usize, size: usize, operands: [u64; 3], mut frames: Frames) {
+    let Some(state) = thread::attached(state) else { return };
+    if frames.count == 0 && !frames.truncated {
+        callers::collect(state, site, &mut frames);
+    }
+    match thread::writer(state) {
+        Writer::Lane(lane) => put(lane, op, block, size, site.ra, operands, &frames),
+        Writer::Pipe => {
+            let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: site.ra as u64, operands };
+            pipe::send_event(state, &event, frames.as_slice(), frames.truncated);
+        }
+        Writer::Nowhere => {}
+    }
+}
+
+/// Records a call that replaces one block by another, `call`ing it in between: the record
+/// carries the time before it, when the old block was still owned, and the time after it.
+#[inline(always)]
+pub fn note_replacing(
+    state: &mut ThreadState,
+    site: &Site,
+    op: Op,
+    old: usize,
+    size: usize,
+    third: u64,
+    call: impl FnOnce() -> usize,
+) -> usize {
+    let mut frames = Frames::new();
+    if !(state.main.has_room() && !state.main.is_inside() && is_direct(state, site.ra)) {
+        let Some(attached) = thread::attached(state) else { return call() };
+        callers::collect(attached, site, &mut frames);
+        // Whatever room there was, it is the right lane that counts from here on.
+        return match thread::writer(attached) {
+            Writer::Lane(lane) => replace_in(lane, site, op, old, size, third, &frames, call),
+            Writer::Pipe => {
+                let started = clock::now();
+                let block = call();
+                let operands = [old as u64, started, third];
+                let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: site.ra as u64, operands };
+                pipe::send_event(attached, &event, frames.as_slice(), frames.truncated);
+                block
+            }
+            Writer::Nowhere => call(),
+        };
+    }
+    replace_in(&mut state.main, site, op, old, size, third, &frames, call)
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // One event's fields; a struct would only rename them.
+fn replace_in(
+    lane: &mut Producer,
+    site: &Site,
+    op: Op,
+    old: usize,
+    size: usize,
+    third: u64,
+    frames: &Frames,
+    call: impl FnOnce() -> usize,
+) -> usize {
+    lane.enter();
+    let started = clock::now();
+    let block = call();
+    let operands = [old as u64, started, third];
+    let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: site.ra as u64, operands };
+    // SAFETY: room was found before, and nobody else writes to this lane while it is entered.
+    let slot = unsafe { lane.slot::<SLOT>() };
+    let words = write_event(slot, &event, frames.as_slice(), frames.truncated);
+    lane.publish(words);
+    block
+}
+
+/// Whether only return addresses are wanted.
+pub fn raw_callers() -> bool {
+    state::has(OptionBits::RAW_CALLERS)
+}

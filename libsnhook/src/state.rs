@@ -1,0 +1,89 @@
+//! What the whole process knows: how far the hook has started, and what the user asked for.
+//!
+//! These words survive a fork on purpose: a child shares its parent's segment and options. What a
+//! child must not share lives in wiped pages ([`crate::image`], [`crate::thread`]).
+//!
+//! Written in the load phase by one thread; read in every phase.
+
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use sntrace_format::env::OptionBits;
+use sntrace_format::layout::RunHeader;
+
+/// How events leave the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Mode {
+    /// The hook has not started.
+    Asleep = 0,
+    /// No events: not traced, or the launcher is gone.
+    Off = 1,
+    /// Through lanes in shared memory.
+    Shared = 2,
+    /// Through the pipe, one message an event.
+    Pipe = 3,
+}
+
+/// Written by [`set_mode`], release, after everything that the mode needs; read with acquire.
+static MODE: AtomicU32 = AtomicU32::new(Mode::Asleep as u32);
+/// Address of the mapped segment, or 0. Written before the mode, read after it.
+static SEGMENT: AtomicUsize = AtomicUsize::new(0);
+/// [`OptionBits`]. Written before the mode, read after it.
+static OPTIONS: AtomicU32 = AtomicU32::new(0);
+/// The launcher's process id. Written before the mode, read after it.
+static LAUNCHER: AtomicU32 = AtomicU32::new(0);
+/// Counts calls that load or unload modules, from 1. Any thread adds, acquire-release: an address
+/// that is looked up under a new epoch is looked up in maps read after the call began.
+pub static EPOCH: AtomicU32 = AtomicU32::new(1);
+
+/// The mode.
+#[inline(always)]
+pub fn mode() -> Mode {
+    match MODE.load(Ordering::Acquire) {
+        1 => Mode::Off,
+        2 => Mode::Shared,
+        3 => Mode::Pipe,
+        _ => Mode::Asleep,
+    }
+}
+
+/// Changes the mode.
+pub fn set_mode(mode: Mode) {
+    MODE.store(mode as u32, Ordering::Release);
+}
+
+/// Fixes the run's facts, before the mode is set.
+pub fn set_run(segment: usize, options: OptionBits, launcher: u32) {
+    SEGMENT.store(segment, Ordering::Relaxed);
+    OPTIONS.store(options.0, Ordering::Relaxed);
+    LAUNCHER.store(launcher, Ordering::Relaxed);
+}
+
+/// Whether the user asked for `option`.
+#[inline(always)]
+pub fn has(option: OptionBits) -> bool {
+    OptionBits(OPTIONS.load(Ordering::Relaxed)).has(option)
+}
+
+/// Whether the mmap family is recorded.
+#[inline(always)]
+pub fn records_mappings() -> bool {
+    has(OptionBits::MMAP)
+}
+
+/// The launcher's process id.
+pub fn launcher() -> u32 {
+    LAUNCHER.load(Ordering::Relaxed)
+}
+
+/// Address of the segment; 0 without one.
+pub fn segment() -> usize {
+    SEGMENT.load(Ordering::Relaxed)
+}
+
+/// The segment's header, where there is one.
+pub fn run_header() -> Option<&'static RunHeader> {
+    let segment = segment() as *const RunHeader;
+    // SAFETY: null, or the mapping of the whole segment, which is never unmapped.
+    unsafe { segment.as_ref() }
+}
