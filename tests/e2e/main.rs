@@ -1,1 +1,36 @@
-fn main() {}
+//! The real tool on real programs, end to end.
+//!
+//! Programs of our own are in `tests/programs`, one behaviour each; they say on stdout what they
+//! did, and the trace must say the same. Whatever depends on how events travel runs for both
+//! transports. Nothing here waits for a time: a test waits for what it needs to happen.
+
+mod grammar;
+mod programs;
+mod support;
+
+/// Every function has its line.
+mod lines;
+/// The options of the main job, the JSON outputs.
+mod options;
+/// An address has one owner at a time.
+mod order;
+/// Programs from Debian's packages.
+mod real_programs;
+/// Counts equal to those of mtrace and Valgrind.
+mod witnesses;
+/// Ten million events under everything that is hard, counted.
+mod torture;
+/// fork, exec and what becomes of descriptors and environments.
+mod processes;
+/// Streams, signals, terminal, status: the program's own.
+mod wrapper;
+/// Bad input, full disks, killed launchers.
+mod bad_days;
+/// jemalloc, mimalloc, tcmalloc, musl.
+mod allocators;
+/// dlopen, dlclose, constructors.
+mod modules;
+/// Names from every form of debug information.
+mod symbols;
+/// What the hook asks of its process.
+mod hook_file;

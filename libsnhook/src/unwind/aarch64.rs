@@ -186,3 +186,140 @@ fn pack_steppable(row: &Row) -> Option<Rule> {
         return_words << RA_SHIFT | fp_saved | anchor | cfa_words << 1 | base,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STACK: u64 = 0x7000;
+    const END: u64 = STACK + (64 << 10) + 256;
+
+    /// The word at an address is the address itself plus one.
+    fn read(address: u64) -> Option<u64> {
+        assert!(address.is_multiple_of(8) && (STACK..END).contains(&address));
+        Some(address + 1)
+    }
+
+    fn row(cfa: Cfa, return_address: i64, fp: Saved) -> Row {
+        Row {
+            cfa,
+            return_address: Saved::AtCfa(return_address),
+            fp,
+            sp: Saved::Unspecified,
+            signal_frame: false,
+        }
+    }
+
+    fn step(row: Row, sp: u64, fp: u64) -> Option<Stepped> {
+        Aarch64::step(Aarch64::pack(&row), Registers { ip: 1, sp, fp }, END, read)
+    }
+
+    #[test]
+    fn a_record_at_the_bottom_of_the_frame_is_counted_from_sp() {
+        // stp x29, x30, [sp, -6016]!: CFA = sp + 6016, x29 at CFA - 6016, x30 at CFA - 6008.
+        let stepped = step(
+            row(Cfa::Register(31, 6016), -6008, Saved::AtCfa(-6016)),
+            STACK,
+            3,
+        )
+        .unwrap();
+        assert_eq!(
+            stepped.registers,
+            Registers {
+                ip: 0x7009,
+                sp: 0x7000 + 6016,
+                fp: 0x7001
+            }
+        );
+        assert_eq!((stepped.return_slot, stepped.fp_slot), (0x7008, 0x7000));
+    }
+
+    #[test]
+    fn a_record_at_the_top_of_a_large_frame_is_counted_from_the_cfa() {
+        // CFA = sp + 0xe000 = 0x15000, x30 at CFA - 8, x29 at CFA - 16.
+        let stepped = step(
+            row(Cfa::Register(31, 0xe000), -8, Saved::AtCfa(-16)),
+            STACK,
+            3,
+        )
+        .unwrap();
+        assert_eq!(
+            stepped.registers,
+            Registers {
+                ip: 0x14ff9,
+                sp: 0x15000,
+                fp: 0x14ff1
+            }
+        );
+    }
+
+    #[test]
+    fn the_link_register_alone_leaves_the_frame_pointer() {
+        // str x30, [sp, -16]!
+        let stepped = step(
+            row(Cfa::Register(31, 16), -16, Saved::Unspecified),
+            STACK,
+            3,
+        )
+        .unwrap();
+        assert_eq!(
+            stepped.registers,
+            Registers {
+                ip: 0x7001,
+                sp: 0x7010,
+                fp: 3
+            }
+        );
+    }
+
+    #[test]
+    fn signatures_of_return_addresses_are_removed() {
+        let rule = Aarch64::pack(&row(Cfa::Register(29, 16), -8, Saved::AtCfa(-16)));
+        let first = Registers {
+            ip: 1,
+            sp: STACK,
+            fp: STACK + 32,
+        };
+        let signed = |_| Some(0x002d_ffff_8123_4568);
+        let stepped = Aarch64::step(rule, first, END, signed).unwrap();
+        assert_eq!(stepped.registers.ip, 0xffff_8123_4568);
+    }
+
+    #[test]
+    fn a_step_never_goes_back_outside_or_astray() {
+        let by_fp = row(Cfa::Register(29, 16), -8, Saved::AtCfa(-16));
+        for fp in [
+            0,
+            STACK - 16,
+            STACK - 8,
+            STACK + 8,
+            STACK + 1,
+            END,
+            u64::MAX - 15,
+        ] {
+            assert_eq!(step(by_fp, STACK, fp), None, "{fp:#x}");
+        }
+        // The record would begin below the stack pointer.
+        let below = row(Cfa::Register(31, 16), -16, Saved::AtCfa(-24));
+        assert_eq!(step(below, STACK, 0), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_slow() {
+        let sp = |offset| Cfa::Register(31, offset);
+        for row in [
+            row(sp(0), -8, Saved::Unspecified),
+            row(sp(64 << 10), -8, Saved::Unspecified),
+            // In the middle: 8 KiB from both ends.
+            row(sp(48 << 10), -(24 << 10), Saved::Unspecified),
+            row(sp(32), -8, Saved::AtCfa(-24)),
+            row(Cfa::Register(19, 32), -8, Saved::Unspecified),
+            Row {
+                return_address: Saved::Unspecified,
+                ..row(sp(32), -8, Saved::Same)
+            },
+        ] {
+            assert_eq!(Aarch64::pack(&row), Rule::SLOW, "{row:?}");
+        }
+    }
+}

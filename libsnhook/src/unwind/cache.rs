@@ -174,3 +174,88 @@ impl<const SETS: usize> core::fmt::Debug for RuleCache<SETS> {
 fn key(return_address: u64, epoch: Epoch) -> u64 {
     (return_address >> SET_BITS) << (EPOCH_BITS + HALF_BITS) | epoch.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: Epoch = Epoch::new(7);
+
+    fn rule(number: u32) -> Rule {
+        Rule::from_bits(number.wrapping_mul(0x9e37_79b1) >> 6)
+    }
+
+    #[test]
+    fn zeroed_memory_is_empty() {
+        let cache: Box<RuleCache> = Box::default();
+        for address in [0x800, 0x5555_5555_4000, 0x7fff_ffff_ffff] {
+            assert_eq!(cache.find(address, Epoch::new(0)), None);
+        }
+        assert_eq!(size_of::<RuleCache>(), 64 << 10);
+    }
+
+    #[test]
+    fn what_was_inserted_is_found_for_exactly_its_address_and_epoch() {
+        let cache: Box<RuleCache> = Box::default();
+        let address = 0x7f12_3456_789a;
+        cache.insert(address, EPOCH, rule(1));
+        assert_eq!(cache.find(address, EPOCH), Some(rule(1)));
+        for bit in 0..48 {
+            assert_eq!(cache.find(address ^ (1 << bit), EPOCH), None, "bit {bit}");
+        }
+        assert_eq!(cache.find(address | 1 << 48, EPOCH), None);
+        assert_eq!(cache.find(address, Epoch::new(8)), None);
+        // 14 bits of the epoch count: 7 + 2^14 is 7 again.
+        assert_eq!(
+            cache.find(address, Epoch::new(7 + (1 << 14))),
+            Some(rule(1))
+        );
+        assert!(Epoch::new(1 << 14).needs_clear());
+        cache.clear();
+        assert_eq!(cache.find(address, EPOCH), None);
+    }
+
+    #[test]
+    fn every_rule_survives_the_cache() {
+        let cache: Box<RuleCache> = Box::default();
+        let all = (1 << Rule::BITS) - 1;
+        for bits in (0..Rule::BITS).map(|bit| 1 << bit).chain([0, all]) {
+            cache.insert(0x1234_5678, EPOCH, Rule::from_bits(bits));
+            assert_eq!(cache.find(0x1234_5678, EPOCH).map(Rule::bits), Some(bits));
+        }
+    }
+
+    #[test]
+    fn two_addresses_share_a_set_and_the_third_replaces_the_older() {
+        let cache: Box<RuleCache> = Box::default();
+        // The set is (a ^ a >> 11) & 2047: adding 1 at bit 11 and flipping bit 0 keeps it.
+        let addresses = [0x40_0000, 0x40_0801, 0x40_1002];
+        for (number, &address) in addresses.iter().enumerate() {
+            cache.insert(address, EPOCH, rule(number as u32));
+        }
+        assert_eq!(cache.find(addresses[0], EPOCH), None);
+        assert_eq!(cache.find(addresses[1], EPOCH), Some(rule(1)));
+        assert_eq!(cache.find(addresses[2], EPOCH), Some(rule(2)));
+    }
+
+    #[test]
+    fn racing_threads_never_make_a_rule_that_nobody_stored() {
+        let cache: Box<RuleCache> = Box::default();
+        let cache = &*cache;
+        // Eight addresses of one set, so that they replace each other all the time.
+        let address = |number: u32| 0x40_0000 + u64::from(number) * 0x801;
+        std::thread::scope(|scope| {
+            for seed in 0..4 {
+                scope.spawn(move || {
+                    for round in 0..200_000_u32 {
+                        let number = (round.wrapping_mul(seed * 2 + 1) >> 2) % 8;
+                        match cache.find(address(number), EPOCH) {
+                            Some(found) => assert_eq!(found, rule(number)),
+                            None => cache.insert(address(number), EPOCH, rule(number)),
+                        }
+                    }
+                });
+            }
+        });
+    }
+}

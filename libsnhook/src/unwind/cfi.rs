@@ -47,7 +47,7 @@ pub struct Mapped<'a> {
 
 impl<'a> Mapped<'a> {
     /// The part from `address` to the end; `None` if that is outside.
-    fn from_address(self, address: u64) -> Option<Mapped<'a>> {
+    fn starting_at(self, address: u64) -> Option<Mapped<'a>> {
         let offset = usize::try_from(address.checked_sub(self.address)?).ok()?;
         let bytes = self.bytes.get(offset..)?;
         (!bytes.is_empty()).then_some(Mapped { address, bytes })
@@ -79,8 +79,8 @@ impl<'a> EhFrame<'a> {
     /// `segment` is the loaded segment (`PT_LOAD`) that contains it, up to the end of its file
     /// contents. `None` if the header is broken or points out of the segment.
     pub fn in_segment(segment: Mapped<'a>, hdr_address: u64) -> Option<EhFrame<'a>> {
-        let hdr = segment.from_address(hdr_address)?;
-        let frames = segment.from_address(eh_frame_address(hdr)?)?;
+        let hdr = segment.starting_at(hdr_address)?;
+        let frames = segment.starting_at(eh_frame_address(hdr)?)?;
         Some(Self::from_sections(hdr, frames))
     }
 
@@ -136,23 +136,18 @@ pub fn find_rule<M: Machine>(frames: &EhFrame<'_>, address: u64) -> Rule {
 #[inline(never)]
 pub fn find_row<M: Machine>(frames: &EhFrame<'_>, address: u64) -> Option<Row> {
     let (section, bases) = frames.section::<M>();
-    let fde = match frames.table {
-        Some(table) => {
-            let offset = table
-                .entry_before(address)?
-                .checked_sub(frames.frames.address)?;
-            section
-                .fde_from_offset(
-                    &bases,
-                    usize::try_from(offset).ok()?.into(),
-                    gimli::EhFrame::cie_from_offset,
-                )
-                .ok()
-                .filter(|fde| covers(fde, address))?
-        }
-        None => scan(&section, &bases, address)?,
+    // Entries are run where they were read: copies this large would be calls of `memcpy`.
+    let Some(table) = frames.table else {
+        return scan::<M>(&section, &bases, address);
     };
-    run::<M>(&section, &bases, &fde, address)
+    let offset = table
+        .entry_before(address)?
+        .checked_sub(frames.frames.address)?;
+    let offset = usize::try_from(offset).ok()?;
+    match section.fde_from_offset(&bases, offset.into(), gimli::EhFrame::cie_from_offset) {
+        Ok(ref fde) if covers(fde, address) => run::<M>(&section, &bases, fde, address),
+        _ => None,
+    }
 }
 
 /// Reads the first field of `.eh_frame_hdr`, which may have any pointer encoding.
@@ -223,18 +218,20 @@ fn covers(fde: &FrameDescriptionEntry<Bytes<'_>>, address: u64) -> bool {
 }
 
 /// Looks at the entries one after another, for modules whose header has no table.
-fn scan<'a>(
-    section: &gimli::EhFrame<Bytes<'a>>,
+fn scan<M: Machine>(
+    section: &gimli::EhFrame<Bytes<'_>>,
     bases: &BaseAddresses,
     address: u64,
-) -> Option<FrameDescriptionEntry<Bytes<'a>>> {
+) -> Option<Row> {
     let mut entries = section.entries(bases);
     for _ in 0..MAX_ENTRIES {
         if let CieOrFde::Fde(partial) = entries.next().ok()?? {
             // An entry that can't be read doesn't hide those behind it: its length is known.
-            let fde = partial.parse(gimli::EhFrame::cie_from_offset).ok();
-            if let Some(fde) = fde.filter(|fde| covers(fde, address)) {
-                return Some(fde);
+            match partial.parse(gimli::EhFrame::cie_from_offset) {
+                Ok(ref fde) if covers(fde, address) => {
+                    return run::<M>(section, bases, fde, address);
+                }
+                _ => {}
             }
         }
     }
@@ -273,11 +270,12 @@ impl Columns {
 }
 
 /// A run of the instructions of a common information entry and of one FDE that belongs to it.
-struct Run<M> {
+struct Run<'r, M> {
     columns: Columns,
     /// What the common entry left behind, for `DW_CFA_restore`.
     initial: Columns,
-    remembered: [Columns; MAX_REMEMBERED],
+    /// Borrowed, so that setting up a run copies nothing as large.
+    remembered: &'r mut [Columns; MAX_REMEMBERED],
     remembered_count: usize,
     /// Where the row begins that the next instructions change.
     location: u64,
@@ -296,10 +294,11 @@ fn run<M: Machine>(
     address: u64,
 ) -> Option<Row> {
     let cie = fde.cie();
+    let mut remembered = [Columns::EMPTY; MAX_REMEMBERED];
     let mut run = Run::<M> {
         columns: Columns::EMPTY,
         initial: Columns::EMPTY,
-        remembered: [Columns::EMPTY; MAX_REMEMBERED],
+        remembered: &mut remembered,
         remembered_count: 0,
         location: fde.initial_address(),
         address,
@@ -320,7 +319,7 @@ fn run<M: Machine>(
     })
 }
 
-impl<M: Machine> Run<M> {
+impl<M: Machine> Run<'_, M> {
     /// Runs until the instructions end or the next row begins behind the address.
     fn all(&mut self, mut instructions: CallFrameInstructionIter<'_, Bytes<'_>>) -> Option<()> {
         for _ in 0..MAX_INSTRUCTIONS {

@@ -209,3 +209,79 @@ impl Stack {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::x86_64::X86_64;
+    use super::*;
+
+    const REGISTERS: Registers = Registers {
+        ip: 0x40_102b,
+        sp: 0x7fff_0000,
+        fp: 0x7fff_0100,
+    };
+
+    fn value(bytes: &[u8]) -> Option<u64> {
+        evaluate::<X86_64>(bytes, None, &REGISTERS, |address| Some(!address))
+    }
+
+    #[test]
+    fn a_plt_stubs_cfa_depends_on_the_instruction() {
+        // GNU ld: rsp + 8 + ((rip & 15) >= 11) * 8: after the push, at offset 11 of the stub, the
+        // CFA is one word further away. DW_OP_breg7 8, breg16 0, lit15, and, lit11, ge, lit3, shl, plus.
+        let bytes = [0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22];
+        assert_eq!(value(&bytes), Some(0x7fff_0000 + 16));
+        let before_push = Registers {
+            ip: 0x40_1026,
+            ..REGISTERS
+        };
+        let evaluated = evaluate::<X86_64>(&bytes, None, &before_push, |_| None);
+        assert_eq!(evaluated, Some(0x7fff_0000 + 8));
+    }
+
+    #[test]
+    fn a_realigned_stacks_cfa_is_read_from_the_frame() {
+        // DW_OP_breg6 (rbp) -8, deref.
+        assert_eq!(value(&[0x76, 0x78, 0x06]), Some(!(0x7fff_0100 - 8)));
+    }
+
+    #[test]
+    fn words_are_read_in_any_size_and_place() {
+        let memory = |address: u64| {
+            let byte = |offset: u64| (address + offset) & 0xff;
+            (address.is_multiple_of(8)).then(|| (0..8).map(|at| byte(at) << (8 * at)).sum())
+        };
+        // DW_OP_const1u address, DW_OP_deref_size 4: the bytes are 0x36 0x37 | 0x38 0x39.
+        let bytes = [0x08, 0x36, 0x94, 4];
+        let read = evaluate::<X86_64>(&bytes, None, &REGISTERS, memory);
+        assert_eq!(read, Some(0x3938_3736));
+    }
+
+    #[test]
+    fn broken_expressions_have_no_value() {
+        for bytes in [
+            &[][..],
+            &[0x22],                   // plus of nothing
+            &[0x2f, 0xfd, 0xff],       // skip to itself, for ever
+            &[0x2f, 0xf0, 0xff],       // skip to before the begin
+            &[0x30, 0x30, 0x1b],       // 0 / 0
+            &[0x30, 0x30, 0x1d],       // 0 % 0
+            &[0x52],                   // the register rdx itself
+            &[0x72, 0],                // breg2: not known to a walk
+            &[0x06],                   // deref of nothing
+            &[0x30, 0x94, 9],          // nine bytes
+            &[0x30; 17],               // too deep
+            &[0x30, 0x96, 0x9c, 0x13], // call_frame_cfa
+        ] {
+            assert_eq!(value(bytes), None, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn shifts_beyond_the_word_are_zero_or_sign() {
+        // lit1 neg, const1u 64, shl / shr / shra.
+        for (operation, expected) in [(0x24, 0), (0x25, 0), (0x26, u64::MAX)] {
+            assert_eq!(value(&[0x31, 0x1f, 0x08, 64, operation]), Some(expected));
+        }
+    }
+}

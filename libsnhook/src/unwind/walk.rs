@@ -440,24 +440,22 @@ pub fn walk<T: Target>(
     out: &mut [u64],
 ) -> Walked {
     let mut walker = Walker::new(first, stack);
-    let mut frames: usize = 0;
-    let mut truncated = true;
-    for place in out {
-        match walker.next(target) {
+    // What is true if `out` is full before anything else ends the walk.
+    let (mut frames, mut truncated) = (out.len(), true);
+    for (index, place) in out.iter_mut().enumerate() {
+        let (written, missing) = match walker.next(target) {
             Step::Frame(frame) => {
                 *place = frame.ip;
-                frames = frames.saturating_add(1);
-                if keep_going(frame.ip).is_break() {
-                    truncated = false;
-                    break;
+                if keep_going(frame.ip).is_continue() {
+                    continue;
                 }
+                (index.saturating_add(1), false)
             }
-            Step::End => {
-                truncated = false;
-                break;
-            }
-            Step::Truncated => break,
-        }
+            Step::End => (index, false),
+            Step::Truncated => (index, true),
+        };
+        (frames, truncated) = (written, missing);
+        break;
     }
     Walked {
         frames,

@@ -76,11 +76,12 @@ impl Machine for X86_64 {
         let (fp, fp_slot) = if words == 0 {
             (registers.fp, 0)
         } else {
-            let slot = cfa.wrapping_sub(u64::from(words) << 3);
+            let below = u64::from(words) << 3;
             // What lies below the stack pointer is dead: no frame keeps anything there.
-            if slot < registers.sp || slot > cfa {
+            if below > cfa.wrapping_sub(registers.sp) {
                 return None;
             }
+            let slot = cfa.wrapping_sub(below);
             (read(slot)?, slot)
         };
         Some(Stepped {
@@ -167,4 +168,123 @@ pub(super) fn words(offset: i64) -> Option<u32> {
 
 fn words_below(offset: i64) -> Option<u32> {
     words(offset.checked_neg()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STACK: u64 = 0x7000;
+    const END: u64 = STACK + 64 * 8;
+
+    /// The word at an address is the address itself plus one.
+    fn read(address: u64) -> Option<u64> {
+        assert!(address.is_multiple_of(8) && (STACK..END).contains(&address));
+        Some(address + 1)
+    }
+
+    fn row(cfa: Cfa, fp: Saved) -> Row {
+        Row {
+            cfa,
+            return_address: Saved::AtCfa(-8),
+            fp,
+            sp: Saved::Unspecified,
+            signal_frame: false,
+        }
+    }
+
+    fn registers(sp: u64, fp: u64) -> Registers {
+        Registers { ip: 1, sp, fp }
+    }
+
+    #[test]
+    fn sp_plus_offset_reads_below_the_cfa() {
+        let rule = X86_64::pack(&row(Cfa::Register(7, 48), Saved::AtCfa(-16)));
+        let stepped = X86_64::step(rule, registers(STACK, 5), END, read).unwrap();
+        // CFA = 0x7000 + 48 = 0x7030, return address at 0x7028, rbp at 0x7020.
+        assert_eq!(
+            stepped.registers,
+            Registers {
+                ip: 0x7029,
+                sp: 0x7030,
+                fp: 0x7021
+            }
+        );
+        assert_eq!((stepped.return_slot, stepped.fp_slot), (0x7028, 0x7020));
+    }
+
+    #[test]
+    fn fp_plus_offset_ignores_the_stack_pointer() {
+        let rule = X86_64::pack(&row(Cfa::Register(6, 16), Saved::Unspecified));
+        let stepped = X86_64::step(rule, registers(STACK, STACK + 80), END, read).unwrap();
+        // CFA = 0x7050 + 16 = 0x7060, return address at 0x7058, rbp unchanged.
+        assert_eq!(
+            stepped.registers,
+            Registers {
+                ip: 0x7059,
+                sp: 0x7060,
+                fp: 0x7050
+            }
+        );
+    }
+
+    #[test]
+    fn a_step_never_goes_back_outside_or_astray() {
+        let by_fp = X86_64::pack(&row(Cfa::Register(6, 16), Saved::AtCfa(-16)));
+        for fp in [
+            0,
+            STACK - 16,
+            STACK - 8,
+            STACK + 81,
+            END - 8,
+            END,
+            u64::MAX,
+            u64::MAX - 15,
+        ] {
+            assert_eq!(
+                X86_64::step(by_fp, registers(STACK, fp), END, read),
+                None,
+                "{fp:#x}"
+            );
+        }
+        let by_sp = X86_64::pack(&row(Cfa::Register(7, 16), Saved::Unspecified));
+        assert_eq!(X86_64::step(by_sp, registers(END - 8, 0), END, read), None);
+        assert!(X86_64::step(by_sp, registers(END - 16, 0), END, read).is_some());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_slow() {
+        let sp = |offset| Cfa::Register(7, offset);
+        for row in [
+            row(sp(0), Saved::Unspecified),
+            row(sp(-8), Saved::Unspecified),
+            row(sp(12), Saved::Unspecified),
+            row(sp(1 << 20), Saved::Unspecified),
+            row(Cfa::Register(10, 8), Saved::Unspecified),
+            row(sp(16), Saved::AtCfa(8)),
+            row(sp(16), Saved::AtCfa(-2048)),
+            row(sp(16), Saved::Register(3)),
+            row(sp(16), Saved::Undefined),
+            Row {
+                signal_frame: true,
+                ..row(sp(16), Saved::Same)
+            },
+            Row {
+                return_address: Saved::AtCfa(-16),
+                ..row(sp(16), Saved::Same)
+            },
+        ] {
+            assert_eq!(X86_64::pack(&row), Rule::SLOW, "{row:?}");
+        }
+        let largest = row(sp((1 << 20) - 8), Saved::AtCfa(-2040));
+        assert!(X86_64::is_steppable(X86_64::pack(&largest)));
+        let last = Row {
+            return_address: Saved::Undefined,
+            ..largest
+        };
+        assert_eq!(X86_64::pack(&last), Rule::END);
+        for special in [Rule::NO_INFO, Rule::END, Rule::SLOW] {
+            assert!(!X86_64::is_steppable(special));
+        }
+    }
 }

@@ -136,6 +136,13 @@ pub enum Item {
         /// The one that started at this address.
         start: u64,
     },
+    /// The image's loader was called: what was known about its addresses may be stale.
+    LoaderCalled {
+        /// In this image.
+        image: ImageId,
+        /// Number of the call, from 2; the hook counts them.
+        epoch: u32,
+    },
     /// An image ended. Its blocks that are still live are leaks (after an exec: they are gone
     /// with the old program, and no leaks).
     Ended {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `rows` | gimli's own tables and `readelf --debug-dump=frames-interp`, over whole libraries |
 //! | `live` | the platform's unwinder, on this process: calls, callbacks, threads, signals |
+//! | `synthetic` | stacks written by hand: frame pointers, foreign stacks, musl's signal return |
 //! | `malformed` | nothing: broken bytes must not panic, loop or read outside |
 //!
 //! Files of the machine that are missing (another distribution) are skipped with a note.
@@ -11,6 +12,7 @@
 mod live;
 mod malformed;
 mod rows;
+mod synthetic;
 
 use object::{Object as _, ObjectSection as _};
 

@@ -1,0 +1,495 @@
+//! The command line as clap sees it, and its one way out: into the plain structs of `options`.
+//!
+//! The first line of each option's help is what `-h` shows: one imperative sentence of at most
+//! 70 columns. What else there is to say is a second paragraph, shown by `--help` and the man
+//! page. Subcommands count only as the very first word; behind an option or `--` the same word
+//! is a PROGRAM.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+
+use super::options::{
+    ColorChoice, Destination, LineFields, Overflow, Stacks, TraceOptions, Transport,
+};
+
+/// Shown at the end of `--help`, and in the man page.
+pub const EXAMPLES: &str = "  Every allocation of a program, on stderr:
+      sntrace ./program --its-own-options
+
+  Lines to a file, with source lines, only blocks of a page or more:
+      sntrace -o trace.txt --locations --filter 'size>=4096' ./program
+
+  The same run as JSON, ready for jq:
+      sntrace --quiet -o /dev/null --json - ./program > trace.json
+
+  A program that is called like a subcommand:
+      sntrace -- report
+";
+
+/// Shown after the examples, and in the man page.
+pub const EXIT_STATUS: &[(&str, &str)] = &[
+    (
+        "the program's own",
+        "tracing worked (128+N when signal N ended it)",
+    ),
+    ("2", "wrong usage; unreadable or damaged input"),
+    ("125", "sntrace itself failed before or while tracing"),
+    ("126", "PROGRAM can't be executed"),
+    ("127", "PROGRAM was not found"),
+];
+
+/// What sntrace is, at the top of `--help`.
+const ABOUT: &str = "Show every heap allocation of a program, and who made it.";
+const LONG_ABOUT: &str = "Show every heap allocation of a program, and who made it.
+
+The program runs as it would without sntrace: its input, output, signals and exit status are \
+its own. Nothing has to be rebuilt. Each call of an allocation function becomes a line:
+
+    [SN_ALLOC] malloc(72) = 0x5565282b12a0  [rt_arena_create_sized]";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sntrace",
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    args_override_self = true,
+    version,
+    bin_name = "sntrace",
+    max_term_width = 100,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    subcommand_value_name = "COMMAND",
+    override_usage = "sntrace [OPTIONS] [--] PROGRAM [ARGS]...\n       sntrace COMMAND ..."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    #[command(flatten)]
+    pub trace: TraceArguments,
+}
+
+/// What sntrace does besides tracing.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the completion script of a shell.
+    ///
+    /// For bash, for example: sntrace completions bash > ~/.local/share/bash-completion/completions/sntrace
+    #[command(disable_help_flag = true)]
+    Completions {
+        /// Write the script for this shell.
+        shell: clap_complete::Shell,
+        /// Print this help.
+        #[arg(short, long, action = clap::ArgAction::Help)]
+        help: Option<bool>,
+    },
+    /// Print the man page.
+    ///
+    /// To read it: sntrace man | man -l -
+    #[command(disable_help_flag = true)]
+    Man {
+        /// Print this help.
+        #[arg(short, long, action = clap::ArgAction::Help)]
+        help: Option<bool>,
+    },
+    #[command(hide = true, disable_help_flag = true)]
+    Record(Reserved),
+    #[command(hide = true, disable_help_flag = true)]
+    Lines(Reserved),
+    #[command(hide = true, disable_help_flag = true)]
+    Report(Reserved),
+    #[command(hide = true, disable_help_flag = true)]
+    Export(Reserved),
+    #[command(hide = true, disable_help_flag = true)]
+    Diff(Reserved),
+    #[command(hide = true, disable_help_flag = true)]
+    Check(Reserved),
+    #[command(hide = true, disable_help_flag = true)]
+    Attach(Reserved),
+    #[command(hide = true, disable_help_flag = true)]
+    View(Reserved),
+    #[command(hide = true, disable_help_flag = true)]
+    Dump(Reserved),
+}
+
+/// A name kept for a later version: whatever follows it is taken, then refused as a whole.
+#[derive(Args, Debug)]
+pub struct Reserved {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+/// The options of the main job.
+#[derive(Args, Debug)]
+pub struct TraceArguments {
+    /// Trace this program, with its arguments.
+    ///
+    /// It is looked up in PATH as a shell does. Options of sntrace end here: what follows belongs
+    /// to the program.
+    #[arg(
+        value_name = "PROGRAM",
+        required = true,
+        trailing_var_arg = true,
+        num_args = 1..,
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    pub program: Vec<OsString>,
+
+    /// Write the lines to FILE instead of stderr.
+    ///
+    /// `-` is stdout. FILE is created, or overwritten, before the program starts.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub output: Option<PathBuf>,
+
+    /// Also write the whole trace to FILE as one JSON document.
+    ///
+    /// `-` is stdout. docs/sntrace.schema.json describes the document.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub json: Option<PathBuf>,
+
+    /// Also write each event to FILE as one line of JSON.
+    ///
+    /// `-` is stdout. Each line stands by itself; the last one is the summary.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub jsonl: Option<PathBuf>,
+
+    /// Show file and line of each caller.
+    ///
+    /// Lines end in `[function file.c:123]` where debug information tells.
+    #[arg(long, help_heading = "Output")]
+    pub locations: bool,
+
+    /// Show seconds since the start in each line.
+    #[arg(long, help_heading = "Output")]
+    pub timestamps: bool,
+
+    /// Show the process id in each line.
+    #[arg(long, help_heading = "Output")]
+    pub pid: bool,
+
+    /// Show the thread id in each line.
+    #[arg(long, help_heading = "Output")]
+    pub tid: bool,
+
+    /// Colour the lines: auto, always or never.
+    ///
+    /// `auto` colours on a terminal, unless the variable NO_COLOR is set.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true,
+        help_heading = "Output"
+    )]
+    pub color: ColorValue,
+
+    /// Leave out the closing summary and notes.
+    ///
+    /// The summary appears only where stderr is a terminal. Errors and warnings are always shown.
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+
+    /// Show only events that match EXPR.
+    ///
+    /// EXPR is a list of terms that must all hold, on function, module, size, operation or
+    /// thread: 'fn=deflate* size>=4096'.
+    #[arg(long, value_name = "EXPR", help_heading = "Choice of events")]
+    pub filter: Option<String>,
+
+    /// Take as much of the stack as this: caller or none.
+    ///
+    /// `caller` names the function that called the allocator. `none` is the cheapest: lines
+    /// end in `[???]`.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "caller",
+        hide_possible_values = true,
+        hide_default_value = true,
+        help_heading = "Choice of events"
+    )]
+    pub stacks: StacksValue,
+
+    /// Name the direct caller, even when it is only a wrapper.
+    ///
+    /// By default operator new, strdup, g_malloc, xmalloc and the like are looked past: CALLER
+    /// is the first function that is no such wrapper.
+    #[arg(long, help_heading = "Choice of events")]
+    pub raw_callers: bool,
+
+    /// Record mmap, munmap, mremap and brk too.
+    #[arg(long, help_heading = "Choice of events")]
+    pub mmap: bool,
+
+    /// Don't follow children: trace only the program itself.
+    ///
+    /// By default fork and exec are followed, and sntrace ends when the last descendant has.
+    #[arg(long, help_heading = "Choice of events")]
+    pub no_follow: bool,
+
+    /// Carry events by shared memory or by a pipe: shared or pipe.
+    ///
+    /// The default is shared memory, and the pipe where it cannot be had.
+    #[arg(
+        long,
+        value_name = "HOW",
+        hide_possible_values = true,
+        help_heading = "Transport"
+    )]
+    pub transport: Option<TransportValue>,
+
+    /// Let a thread that is too fast wait, or drop events: wait or drop.
+    ///
+    /// `wait` loses nothing. `drop` never holds the program up; what was dropped is counted and
+    /// reported.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "wait",
+        hide_possible_values = true,
+        hide_default_value = true,
+        help_heading = "Transport"
+    )]
+    pub overflow: OverflowValue,
+
+    /// Print this help; -h is shorter.
+    #[arg(short, long, action = clap::ArgAction::Help)]
+    pub help: Option<bool>,
+
+    /// Print the version.
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    pub version: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StacksValue {
+    Caller,
+    None,
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TransportValue {
+    Shared,
+    Pipe,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OverflowValue {
+    Wait,
+    Drop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorValue {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Job {
+    Trace(TraceOptions),
+    Completions(clap_complete::Shell),
+    Man,
+}
+
+/// Why a command line is refused: exit status 2, unless it asks for help.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// clap's own verdict, which includes `--help` and `--version`.
+    #[error(transparent)]
+    Clap(#[from] clap::Error),
+    /// A subcommand that a later version will have.
+    #[error("cannot run 'sntrace {0}': this version does not have it yet")]
+    Reserved(&'static str),
+    /// Full stacks.
+    #[error("cannot take full stacks: --stacks full is not available in this version yet")]
+    FullStacks,
+    /// Two outputs that would write over each other.
+    #[error("cannot write both {0} and {1} to {2}: they would mix")]
+    SameDestination(&'static str, &'static str, String),
+    /// PROGRAM is the empty string.
+    #[error("cannot run '': PROGRAM is empty")]
+    EmptyProgram,
+}
+
+impl UsageError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Clap(_) | Self::EmptyProgram => None,
+            Self::Reserved(name) => Some(format!(
+                "to trace a program of this name: sntrace -- {name}, or sntrace ./{name}"
+            )),
+            Self::FullStacks => Some("--stacks caller names the function that called".to_owned()),
+            Self::SameDestination(..) => Some("give each a file of its own".to_owned()),
+        }
+    }
+}
+
+/// The definition that help, man page and completions are made from.
+pub fn definition() -> clap::Command {
+    Arguments::command()
+        .mut_args(|argument| {
+            let help = argument.get_help().map(full_stop).unwrap_or_default();
+            match argument.get_long_help().map(full_stop) {
+                Some(long_help) => argument.help(help).long_help(long_help),
+                None => argument.help(help),
+            }
+        })
+        .after_help("See --help for more, with examples.")
+        .after_long_help(epilogue())
+}
+
+/// clap takes the full stop from a doc comment of one line but not from a longer one; help reads
+/// better when all of them are sentences.
+fn full_stop(help: &clap::builder::StyledStr) -> String {
+    let text = help.to_string();
+    if text.ends_with('.') {
+        text
+    } else {
+        text + "."
+    }
+}
+
+fn epilogue() -> String {
+    let width = EXIT_STATUS
+        .iter()
+        .map(|(status, _)| status.len())
+        .max()
+        .unwrap_or(0);
+    let mut text = format!("EXAMPLES:\n{EXAMPLES}\nEXIT STATUS:\n");
+    for (status, meaning) in EXIT_STATUS {
+        text.push_str(&format!("  {status:width$}  {meaning}\n"));
+    }
+    text
+}
+
+/// Reads a command line, the first word being sntrace's own name.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Job, UsageError> {
+    use clap::FromArgMatches as _;
+
+    let matches = definition().try_get_matches_from(words).map_err(explain)?;
+    let arguments = Arguments::from_arg_matches(&matches)?;
+    match arguments.command {
+        None => TraceOptions::try_from(arguments.trace).map(Job::Trace),
+        Some(Command::Completions { shell, .. }) => Ok(Job::Completions(shell)),
+        Some(Command::Man { .. }) => Ok(Job::Man),
+        Some(Command::Record(_)) => Err(UsageError::Reserved("record")),
+        Some(Command::Lines(_)) => Err(UsageError::Reserved("lines")),
+        Some(Command::Report(_)) => Err(UsageError::Reserved("report")),
+        Some(Command::Export(_)) => Err(UsageError::Reserved("export")),
+        Some(Command::Diff(_)) => Err(UsageError::Reserved("diff")),
+        Some(Command::Check(_)) => Err(UsageError::Reserved("check")),
+        Some(Command::Attach(_)) => Err(UsageError::Reserved("attach")),
+        Some(Command::View(_)) => Err(UsageError::Reserved("view")),
+        Some(Command::Dump(_)) => Err(UsageError::Reserved("dump")),
+    }
+}
+
+/// clap calls the program's name missing in its own words; these are ours.
+fn explain(error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        return definition().error(
+            ErrorKind::MissingRequiredArgument,
+            "cannot trace: no PROGRAM was given",
+        );
+    }
+    error
+}
+
+impl TryFrom<TraceArguments> for TraceOptions {
+    type Error = UsageError;
+
+    fn try_from(arguments: TraceArguments) -> Result<Self, UsageError> {
+        if arguments
+            .program
+            .first()
+            .is_none_or(|program| program.is_empty())
+        {
+            return Err(UsageError::EmptyProgram);
+        }
+        let stacks = match arguments.stacks {
+            StacksValue::Caller => Stacks::Caller,
+            StacksValue::None => Stacks::None,
+            StacksValue::Full => return Err(UsageError::FullStacks),
+        };
+        let output = arguments.output.map(Destination::from_argument);
+        let json = arguments.json.map(Destination::from_argument);
+        let jsonl = arguments.jsonl.map(Destination::from_argument);
+        refuse_same("--output", &output, "--json", &json)?;
+        refuse_same("--output", &output, "--jsonl", &jsonl)?;
+        refuse_same("--json", &json, "--jsonl", &jsonl)?;
+        Ok(Self {
+            command: arguments.program,
+            output,
+            json,
+            jsonl,
+            stacks,
+            filter: arguments.filter,
+            fields: LineFields {
+                locations: arguments.locations,
+                timestamps: arguments.timestamps,
+                pid: arguments.pid,
+                tid: arguments.tid,
+            },
+            raw_callers: arguments.raw_callers,
+            transport: match arguments.transport {
+                None => Transport::Auto,
+                Some(TransportValue::Shared) => Transport::Shared,
+                Some(TransportValue::Pipe) => Transport::Pipe,
+            },
+            quiet: arguments.quiet,
+            follow: !arguments.no_follow,
+            overflow: match arguments.overflow {
+                OverflowValue::Wait => Overflow::Wait,
+                OverflowValue::Drop => Overflow::Drop,
+            },
+            mmap: arguments.mmap,
+            color: match arguments.color {
+                ColorValue::Auto => ColorChoice::Auto,
+                ColorValue::Always => ColorChoice::Always,
+                ColorValue::Never => ColorChoice::Never,
+            },
+        })
+    }
+}
+
+/// Devices (`/dev/null`) may be named twice; two documents in one file destroy each other.
+fn refuse_same(
+    first_name: &'static str,
+    first: &Option<Destination>,
+    second_name: &'static str,
+    second: &Option<Destination>,
+) -> Result<(), UsageError> {
+    let (Some(first), Some(second)) = (first, second) else {
+        return Ok(());
+    };
+    if first != second {
+        return Ok(());
+    }
+    match first {
+        Destination::File(path) if path.starts_with("/dev") => Ok(()),
+        Destination::File(path) => Err(UsageError::SameDestination(
+            first_name,
+            second_name,
+            format!("'{}'", path.display()),
+        )),
+        Destination::Stdout => Err(UsageError::SameDestination(
+            first_name,
+            second_name,
+            "stdout".to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,112 @@
+//! One lane, read: words into deliveries.
+//!
+//! What a traced process writes is not trusted: a record that can't be right ends the reading of
+//! this lane, with a count, and nothing else.
+
+use sntrace_format::control::{self, BODY_MAX, Control};
+use sntrace_format::record::{Record, Words, decode};
+use sntrace_format::ring::Consumer;
+
+use super::order::SourceId;
+use crate::trace::ImageId;
+
+/// A lane with its reader's memory.
+pub struct Lane {
+    /// The reading end.
+    pub consumer: Consumer,
+    /// Whose it is.
+    pub image: ImageId,
+    /// Its source in the orderer.
+    pub source: SourceId,
+    /// The thread that writes, by its process's numbering; 0 before the first record.
+    pub tid: u32,
+    /// The same, by the orderer's.
+    pub thread: u32,
+    /// Nothing with an earlier time than this will come, in ticks.
+    pub clean_until: u64,
+    /// Whether its process scribbled over it.
+    pub damaged: bool,
+}
+
+/// One record, taken out of its words.
+pub enum Entry<'a> {
+    /// An event and the frames beyond its caller.
+    Event {
+        /// The event.
+        event: sntrace_format::record::Event,
+        /// Return addresses, inner to outer.
+        frames: smallvec::SmallVec<[u64; 2]>,
+        /// Whether the stack goes on.
+        truncated: bool,
+    },
+    /// A control message and its time in ticks.
+    Control(u64, Control<'a>),
+}
+
+/// Decodes one record and hands it on. Returns the words it took, `None` for the rest of the
+/// ring, an error for nonsense.
+pub fn decode_one<W: Words + ?Sized>(words: &W, mut each: impl FnMut(Entry<'_>)) -> Result<Option<usize>, Damaged> {
+    let (record, taken) = decode(words).map_err(|_| Damaged)?;
+    match record {
+        Record::Pad => return Ok(None),
+        Record::Event { event, frames_at, frames, truncated } => {
+            let frames = (frames_at..frames_at + frames).map(|at| words.word(at)).collect();
+            each(Entry::Event { event, frames, truncated });
+        }
+        Record::Control { time, kind, bytes } => {
+            let mut buffer = [0; BODY_MAX + 8];
+            let body = control::body(words, bytes, &mut buffer);
+            let message = control::parse(kind, body).ok_or(Damaged)?;
+            each(Entry::Control(time, message));
+        }
+    }
+    Ok(Some(taken))
+}
+
+/// Words that are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+impl Lane {
+    /// Reads everything published up to `position`. Returns whether there was anything.
+    pub fn read(&mut self, position: u64, mut each: impl FnMut(&mut LaneThread, Entry<'_>)) -> bool {
+        let begin = self.consumer.tail();
+        let mut thread = LaneThread { tid: self.tid, thread: self.thread };
+        while !self.damaged && self.consumer.tail() < position {
+            let Some(words) = self.consumer.published(position) else {
+                self.damaged = true;
+                break;
+            };
+            let mut at = 0;
+            let mut to_end = false;
+            while at < words.len() {
+                match decode_one(&words[at..], |entry| each(&mut thread, entry)) {
+                    Ok(Some(taken)) => at += taken,
+                    Ok(None) => {
+                        to_end = true;
+                        break;
+                    }
+                    Err(Damaged) => {
+                        self.damaged = true;
+                        break;
+                    }
+                }
+            }
+            self.consumer.skip(at as u64);
+            if to_end {
+                self.consumer.skip(self.consumer.left_to_end());
+            }
+        }
+        (self.tid, self.thread) = (thread.tid, thread.thread);
+        self.consumer.tail() != begin
+    }
+}
+
+/// The thread that writes a lane at the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneThread {
+    /// By its process's numbering.
+    pub tid: u32,
+    /// By the orderer's.
+    pub thread: u32,
+}

@@ -1,0 +1,84 @@
+//! Live blocks: who owns which address now.
+//!
+//! One table a process image. Besides the sizes for the summary it is what the order is checked
+//! against: an address has one owner at a time ([`super::order`]).
+
+use std::hash::{BuildHasherDefault, Hasher};
+
+use hashbrown::HashMap;
+
+/// A live block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Requested bytes.
+    pub bytes: u64,
+    /// Dense number of the thread that allocated it.
+    pub thread: u32,
+    /// How many allocations that thread had made, this one included (modulo 2^32).
+    pub serial: u32,
+}
+
+/// Addresses are spread by one multiplication: they differ in the middle bits, and nobody
+/// chooses them to collide.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+    fn write_u64(&mut self, word: u64) {
+        let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // hashbrown takes its tag from the top bits and the place from the bottom ones.
+        self.0 = mixed ^ mixed >> 32;
+    }
+}
+
+/// The blocks of one image.
+#[derive(Clone, Debug, Default)]
+pub struct LiveBlocks {
+    blocks: HashMap<u64, Block, BuildHasherDefault<AddressHasher>>,
+    bytes: u64,
+}
+
+impl LiveBlocks {
+    /// Whether a block is live at `address`.
+    #[must_use]
+    pub fn contains(&self, address: u64) -> bool {
+        self.blocks.contains_key(&address)
+    }
+
+    /// A block begins; returns the one that was thought to live there.
+    pub fn insert(&mut self, address: u64, block: Block) -> Option<Block> {
+        self.bytes = self.bytes.wrapping_add(block.bytes);
+        let old = self.blocks.insert(address, block);
+        if let Some(old) = old {
+            self.bytes = self.bytes.wrapping_sub(old.bytes);
+        }
+        old
+    }
+
+    /// A block ends.
+    pub fn remove(&mut self, address: u64) -> Option<Block> {
+        let block = self.blocks.remove(&address)?;
+        self.bytes = self.bytes.wrapping_sub(block.bytes);
+        Some(block)
+    }
+
+    /// How many blocks are live.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.blocks.len() as u64
+    }
+
+    /// Their requested bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

@@ -1,0 +1,416 @@
+//! Puts events in order: by time, and never against cause and effect.
+//!
+//! Every source (a lane, the pipe) delivers its own events in order. They are merged by time up to
+//! a *watermark*: the collector guarantees that no source will deliver anything earlier. What is
+//! later waits in its source's queue.
+//!
+//! Time alone is right only up to a few hundred nanoseconds, by which a processor may read its
+//! counter early. So the merge is checked against the one thing that must hold: an address has one
+//! owner at a time. Before an allocation is emitted for an address that still has an owner, the
+//! release that must have come first is looked for among what waits, and emitted; before a release
+//! of an address without an owner, the allocation. Within [`SKEW_NS`] the clock is not believed
+//! against that. A `realloc` releases its old block at some moment between two times, so it is
+//! found by the earlier one.
+//!
+//! Pure: no system calls, no shared memory. All the numbers come in as arguments.
+
+use std::collections::{HashMap, VecDeque};
+
+use smallvec::SmallVec;
+
+use super::live::{Block, LiveBlocks};
+use super::ticks::Timeline;
+use crate::trace::{Batch, Event, Exit, ImageId, Item, Module, Op};
+
+/// A processor reads its counter at most this much too early: the time its reorder buffer can
+/// hold back older instructions, with much to spare.
+pub const SKEW_NS: u64 = 10_000;
+/// Causes are followed this far: an allocation that needs a release that needs an allocation...
+const CHAIN_MAX: u32 = 8;
+
+/// An event as it came out of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawEvent {
+    /// The record.
+    pub event: sntrace_format::record::Event,
+    /// Return addresses beyond the caller.
+    pub frames: SmallVec<[u64; 2]>,
+    /// Whether the stack goes on.
+    pub truncated: bool,
+    /// Thread id in its process's numbering.
+    pub tid: u32,
+    /// Dense number of the thread, by [`Orderer::thread`].
+    pub thread: u32,
+}
+
+/// What a source delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// An event.
+    Event(RawEvent),
+    /// An image begins.
+    Process {
+        /// Process id.
+        pid: u32,
+        /// Parent's process id.
+        ppid: u32,
+        /// The image it was forked from.
+        forked_from: Option<ImageId>,
+        /// Path of the program.
+        executable: Vec<u8>,
+        /// Arguments.
+        command: Vec<Vec<u8>>,
+    },
+    /// A module is mapped.
+    ModuleAdd(Box<Module>),
+    /// A module is gone.
+    ModuleRemove(u64),
+    /// The loader was called.
+    LoaderCalled(u32),
+    /// The image ended.
+    Ended(Exit),
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    /// Number of the delivery in its source.
+    number: u64,
+    time: u64,
+    image: ImageId,
+    delivery: Delivery,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    waiting: VecDeque<Waiting>,
+    last_time: u64,
+    delivered: u64,
+    /// Whether deliveries come in the order of cause and effect over all threads (the pipe).
+    causal: bool,
+}
+
+/// Index of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceId(usize);
+
+/// What went on besides the events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrderStatistics {
+    /// Allocations of an address whose release was never seen.
+    pub unseen_releases: u64,
+    /// Events emitted out of the clock's order for the sake of cause and effect.
+    pub reordered: u64,
+}
+
+/// Merges sources. See the module.
+#[derive(Debug)]
+pub struct Orderer {
+    sources: Vec<Source>,
+    images: HashMap<ImageId, LiveBlocks>,
+    threads: HashMap<(ImageId, u32), u32>,
+    /// Allocations made, by dense thread number.
+    serials: Vec<u32>,
+    buffered: usize,
+    last_ns: u64,
+    statistics: OrderStatistics,
+    /// The image whose live blocks are in `current`: nearly all events come in runs.
+    current: (ImageId, LiveBlocks),
+}
+
+impl Default for Orderer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+enum Emitted {
+    Yes,
+    /// The cause has not arrived yet.
+    MustWait(Box<Waiting>),
+}
+
+impl Orderer {
+    /// Without sources.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            sources: Vec::new(),
+            images: HashMap::new(),
+            threads: HashMap::new(),
+            serials: Vec::new(),
+            buffered: 0,
+            last_ns: 0,
+            statistics: OrderStatistics::default(),
+            current: (ImageId(0), LiveBlocks::default()),
+        }
+    }
+
+    /// A new source. `causal`: its deliveries come in the order of cause and effect.
+    pub fn add_source(&mut self, causal: bool) -> SourceId {
+        self.sources.push(Source { causal, ..Source::default() });
+        SourceId(self.sources.len() - 1)
+    }
+
+    /// The dense number of a thread of an image.
+    pub fn thread(&mut self, image: ImageId, tid: u32) -> u32 {
+        *self.threads.entry((image, tid)).or_insert_with(|| {
+            self.serials.push(0);
+            (self.serials.len() - 1) as u32
+        })
+    }
+
+    /// Takes a delivery in. A source's times must not go back; where they do (a processor that
+    /// read its counter early), the delivery gets its predecessor's time.
+    pub fn deliver(&mut self, source: SourceId, image: ImageId, time: u64, delivery: Delivery) {
+        let source = &mut self.sources[source.0];
+        source.last_time = source.last_time.max(time);
+        source.delivered += 1;
+        source.waiting.push_back(Waiting { number: source.delivered, time: source.last_time, image, delivery });
+        self.buffered += 1;
+    }
+
+    /// How many deliveries wait.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffered
+    }
+
+    /// What went on besides the events.
+    #[must_use]
+    pub fn statistics(&self) -> OrderStatistics {
+        self.statistics
+    }
+
+    /// Emits what is certain: everything up to `watermark`, less the skew. `finally`: no source
+    /// will deliver anything any more, so everything. At most `limit` items are added to `out`;
+    /// true if there may be more to emit.
+    pub fn advance(&mut self, watermark: u64, finally: bool, limit: usize, timeline: &Timeline, out: &mut Batch) -> bool {
+        let skew = timeline.ticks_in(SKEW_NS);
+        let certain = if finally { u64::MAX } else { watermark.saturating_sub(skew) };
+        while out.items.len() < limit {
+            let Some((first, until)) = self.next_run() else { return false };
+            let until = until.min(certain);
+            loop {
+                let source = &mut self.sources[first];
+                let Some(head) = source.waiting.front() else { break };
+                if head.time > until {
+                    if until == certain {
+                        return false;
+                    }
+                    break;
+                }
+                let causal = source.causal;
+                let Some(waiting) = source.waiting.pop_front() else { break };
+                self.buffered -= 1;
+                match self.emit(waiting, skew, causal && !finally, 0, timeline, out) {
+                    Emitted::Yes => {}
+                    Emitted::MustWait(waiting) => {
+                        self.sources[first].waiting.push_front(*waiting);
+                        self.buffered += 1;
+                        return false;
+                    }
+                }
+                if out.items.len() >= limit {
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    /// The source with the earliest delivery, and the time up to which it stays that.
+    fn next_run(&self) -> Option<(usize, u64)> {
+        let (mut first, mut second) = (None, u64::MAX);
+        for (at, source) in self.sources.iter().enumerate() {
+            let Some(head) = source.waiting.front() else { continue };
+            match first {
+                Some((_, time)) if head.time >= time => second = second.min(head.time),
+                Some((_, time)) => {
+                    second = time;
+                    first = Some((at, head.time));
+                }
+                None => first = Some((at, head.time)),
+            }
+        }
+        first.map(|(at, _)| (at, second))
+    }
+
+    fn live(&mut self, image: ImageId) -> &mut LiveBlocks {
+        if self.current.0 != image {
+            let next = self.images.remove(&image).unwrap_or_default();
+            let (old, blocks) = std::mem::replace(&mut self.current, (image, next));
+            self.images.insert(old, blocks);
+        }
+        &mut self.current.1
+    }
+
+    fn emit(&mut self, waiting: Waiting, skew: u64, may_wait: bool, chain: u32, timeline: &Timeline, out: &mut Batch) -> Emitted {
+        let image = waiting.image;
+        let raw = match waiting.delivery {
+            Delivery::Event(raw) => raw,
+            other => {
+                self.emit_other(image, waiting.time, other, timeline, out);
+                return Emitted::Yes;
+            }
+        };
+        let event = &raw.event;
+        let succeeded = event.block != 0;
+        let mapping = event.op.is_mapping();
+        let old = if event.op.replaces() { event.operands[0] } else { 0 };
+        if !mapping && event.op.acquires() && succeeded && event.block != old && self.live(image).contains(event.block) {
+            // Whoever owns the block must have released it by now.
+            let limit = waiting.time.saturating_add(skew);
+            match self.find(image, |other| releases(other, event.block, limit)) {
+                Some(cause) if chain < CHAIN_MAX => self.emit_through(cause, skew, chain, timeline, out),
+                None if may_wait => {
+                    return Emitted::MustWait(Box::new(Waiting { delivery: Delivery::Event(raw), ..waiting }));
+                }
+                _ => {}
+            }
+        }
+        let released_address = if event.op.only_releases() { event.block } else { old };
+        if !mapping && released_address != 0 && !self.live(image).contains(released_address) && chain < CHAIN_MAX {
+            let limit = waiting.time.saturating_add(skew);
+            if let Some(cause) = self.find(image, |other| gives(other, released_address, limit)) {
+                self.emit_through(cause, skew, chain, timeline, out);
+            }
+        }
+        self.apply(image, waiting.time, &raw, timeline, out);
+        Emitted::Yes
+    }
+
+    /// Where the first waiting event is that `wanted` accepts: source and number.
+    fn find(&self, image: ImageId, wanted: impl Fn(&Waiting) -> Option<bool>) -> Option<(usize, u64)> {
+        for (at, source) in self.sources.iter().enumerate() {
+            for waiting in source.waiting.iter().filter(|waiting| waiting.image == image) {
+                match wanted(waiting) {
+                    Some(true) => return Some((at, waiting.number)),
+                    Some(false) => {}
+                    None => break,
+                }
+            }
+        }
+        None
+    }
+
+    /// Emits a source's deliveries up to this one out of the clock's order. Those before it come
+    /// along: a thread's own order is never in doubt.
+    fn emit_through(&mut self, (at, number): (usize, u64), skew: u64, chain: u32, timeline: &Timeline, out: &mut Batch) {
+        self.statistics.reordered += 1;
+        while self.sources[at].waiting.front().is_some_and(|head| head.number <= number) {
+            let Some(waiting) = self.sources[at].waiting.pop_front() else { return };
+            self.buffered -= 1;
+            let _ = self.emit(waiting, skew, false, chain + 1, timeline, out);
+        }
+    }
+
+    /// Updates the live blocks and hands the event on.
+    fn apply(&mut self, image: ImageId, time: u64, raw: &RawEvent, timeline: &Timeline, out: &mut Batch) {
+        let event = &raw.event;
+        let op = event.op;
+        let (mut count, mut alignment, mut old_block) = (1, 0, 0);
+        match op {
+            Op::Calloc => count = event.operands[0],
+            Op::Realloc | Op::Mremap => old_block = event.operands[0],
+            Op::Reallocarray => (old_block, count) = (event.operands[0], event.operands[2]),
+            _ if op.operands() == 1 => alignment = event.operands[0],
+            _ => {}
+        }
+        let (mut released, mut temporary) = (None, false);
+        if !op.is_mapping() {
+            let serial = self.serials.get(raw.thread as usize).copied().unwrap_or(0);
+            let bytes = count.saturating_mul(event.size);
+            // glibc's realloc(block, 0) frees and returns null; any other null left it alone.
+            let freed_by_zero = op == Op::Realloc && event.block == 0 && event.size == 0;
+            if op.only_releases() {
+                let block = self.live(image).remove(event.block);
+                released = block.map(|block| block.bytes);
+                temporary = block.is_some_and(|block| block.thread == raw.thread && block.serial == serial);
+            } else if old_block != 0 && (event.block != 0 || freed_by_zero) {
+                released = self.live(image).remove(old_block).map(|block| block.bytes);
+            }
+            if op.acquires() && event.block != 0 {
+                let serial = serial.wrapping_add(1);
+                if let Some(place) = self.serials.get_mut(raw.thread as usize) {
+                    *place = serial;
+                }
+                let block = Block { bytes, thread: raw.thread, serial };
+                if self.live(image).insert(event.block, block).is_some() {
+                    self.statistics.unseen_releases += 1;
+                }
+            }
+        }
+        let start = out.frames.len() as u32;
+        out.frames.extend_from_slice(&raw.frames);
+        let time_ns = self.time(time, timeline);
+        out.items.push(Item::Event(Event {
+            op,
+            time_ns,
+            image,
+            tid: raw.tid,
+            block: event.block,
+            size: event.size,
+            count,
+            alignment,
+            old_block,
+            caller: event.caller,
+            frames: (start, out.frames.len() as u32),
+            truncated: raw.truncated,
+            released,
+            temporary,
+        }));
+    }
+
+    /// Nanoseconds, never going back.
+    fn time(&mut self, ticks: u64, timeline: &Timeline) -> u64 {
+        self.last_ns = self.last_ns.max(timeline.nanoseconds(ticks));
+        self.last_ns
+    }
+
+    fn emit_other(&mut self, image: ImageId, time: u64, delivery: Delivery, timeline: &Timeline, out: &mut Batch) {
+        let item = match delivery {
+            Delivery::Process { pid, ppid, forked_from, executable, command } => {
+                let time_ns = self.time(time, timeline);
+                Item::Process { image, time_ns, pid, ppid, forked_from, executable, command }
+            }
+            Delivery::ModuleAdd(module) => Item::ModuleAdd { image, module: *module },
+            Delivery::ModuleRemove(start) => Item::ModuleRemove { image, start },
+            Delivery::LoaderCalled(epoch) => Item::LoaderCalled { image, epoch },
+            Delivery::Ended(exit) => {
+                let blocks = std::mem::take(self.live(image));
+                self.threads.retain(|&(owner, _), _| owner != image);
+                Item::Ended { image, exit, live_blocks: blocks.count(), live_bytes: blocks.bytes() }
+            }
+            Delivery::Event(_) => return,
+        };
+        out.items.push(item);
+    }
+}
+
+/// Whether a waiting event gives `address` back, no later than `limit`; `None`: nothing behind it
+/// can. (A realloc's time is that of its end, so the search goes on past the limit for it.)
+fn releases(waiting: &Waiting, address: u64, limit: u64) -> Option<bool> {
+    let Delivery::Event(raw) = &waiting.delivery else { return Some(false) };
+    let event = &raw.event;
+    if event.op.is_mapping() {
+        return Some(false);
+    }
+    if event.op.only_releases() {
+        return Some(event.block == address && waiting.time <= limit);
+    }
+    let replaced = event.op.replaces() && event.operands[0] == address && event.block != address && event.operands[1] <= limit;
+    Some(replaced && event.block != 0)
+}
+
+/// Whether a waiting event obtains `address`, no later than `limit`; `None`: nothing behind it can.
+fn gives(waiting: &Waiting, address: u64, limit: u64) -> Option<bool> {
+    if waiting.time > limit {
+        return None;
+    }
+    let Delivery::Event(raw) = &waiting.delivery else { return Some(false) };
+    Some(raw.event.op.acquires() && !raw.event.op.is_mapping() && raw.event.block == address)
+}
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

@@ -1,0 +1,215 @@
+use super::super::ticks::Clock;
+use super::*;
+use proptest::prelude::*;
+
+const IMAGE: ImageId = ImageId(1);
+
+fn record(op: Op, block: u64, size: u64, operands: [u64; 3]) -> Delivery {
+    Delivery::Event(RawEvent {
+        event: sntrace_format::record::Event { op, time: 0, block, size, caller: 1, operands },
+        frames: SmallVec::new(),
+        truncated: false,
+        tid: 1,
+        thread: 0,
+    })
+}
+
+fn malloc(block: u64) -> Delivery {
+    record(Op::Malloc, block, 10, [0; 3])
+}
+
+fn free(block: u64) -> Delivery {
+    record(Op::Free, block, 0, [0; 3])
+}
+
+fn realloc(old: u64, started: u64, block: u64) -> Delivery {
+    record(Op::Realloc, block, 20, [old, started, 0])
+}
+
+/// Runs deliveries of several lanes through the orderer; returns (op, block, old block).
+fn order(lanes: &[Vec<(u64, Delivery)>]) -> (Vec<(Op, u64, u64)>, OrderStatistics) {
+    let mut orderer = Orderer::new();
+    let timeline = Timeline::begin(Clock::Monotonic);
+    orderer.thread(IMAGE, 1);
+    for lane in lanes {
+        let source = orderer.add_source(false);
+        for (time, delivery) in lane {
+            orderer.deliver(source, IMAGE, *time, delivery.clone());
+        }
+    }
+    let mut out = Batch::default();
+    while orderer.advance(u64::MAX, true, usize::MAX, &timeline, &mut out) {}
+    let seen = out
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Event(event) => Some((event.op, event.block, event.old_block)),
+            _ => None,
+        })
+        .collect();
+    (seen, orderer.statistics())
+}
+
+/// Fails unless every address has one owner at a time.
+fn assert_one_owner(events: &[(Op, u64, u64)]) {
+    let mut live = std::collections::HashSet::new();
+    for &(op, block, old) in events {
+        if op == Op::Free {
+            assert!(live.remove(&block), "{block:#x} freed without an owner in {events:?}");
+        } else {
+            if old != 0 {
+                assert!(live.remove(&old), "{old:#x} replaced without an owner in {events:?}");
+            }
+            assert!(live.insert(block), "{block:#x} given twice in {events:?}");
+        }
+    }
+}
+
+#[test]
+fn lanes_are_merged_by_time() {
+    let (seen, _) = order(&[vec![(1, malloc(16)), (5, malloc(48))], vec![(3, malloc(32))]]);
+    assert_eq!(seen.iter().map(|e| e.1).collect::<Vec<_>>(), [16, 32, 48]);
+}
+
+#[test]
+fn a_free_whose_clock_was_early_comes_after_the_allocation() {
+    // Thread B frees what A allocated; B's processor read its counter 5 ticks too early.
+    let (seen, statistics) = order(&[vec![(100, malloc(16))], vec![(95, free(16))]]);
+    assert_eq!(seen, [(Op::Malloc, 16, 0), (Op::Free, 16, 0)]);
+    assert_eq!(statistics.reordered, 1);
+}
+
+#[test]
+fn an_allocation_whose_clock_was_early_comes_after_the_free_that_made_it_possible() {
+    let (seen, _) = order(&[vec![(1, malloc(16)), (100, free(16))], vec![(97, malloc(16))]]);
+    assert_one_owner(&seen);
+    assert_eq!(seen.len(), 3);
+}
+
+#[test]
+fn a_block_reused_while_its_realloc_still_runs_is_released_first() {
+    // A: realloc(16 -> 32) from 10 to 50. B gets 16 at 20. C freed 32 at 5, before A got it.
+    let (seen, _) = order(&[
+        vec![(1, malloc(16)), (50, realloc(16, 10, 32))],
+        vec![(20, malloc(16))],
+        vec![(2, malloc(32)), (5, free(32))],
+    ]);
+    assert_one_owner(&seen);
+    assert_eq!(seen.last(), Some(&(Op::Malloc, 16, 0)));
+}
+
+#[test]
+fn chains_of_reallocs_unwind_from_the_far_end() {
+    // Each takes over the block that the next one is still moving away from.
+    let (seen, _) = order(&[
+        vec![(1, malloc(16)), (60, realloc(16, 10, 160))],
+        vec![(2, malloc(32)), (50, realloc(32, 11, 16))],
+        vec![(3, malloc(48)), (40, realloc(48, 12, 32))],
+    ]);
+    assert_one_owner(&seen);
+}
+
+#[test]
+fn nothing_beyond_the_watermark_is_emitted() {
+    let mut orderer = Orderer::new();
+    let timeline = Timeline::begin(Clock::Monotonic);
+    let source = orderer.add_source(false);
+    let skew = timeline.ticks_in(SKEW_NS);
+    orderer.deliver(source, IMAGE, 1000, malloc(16));
+    orderer.deliver(source, IMAGE, 2000 + skew, malloc(32));
+    let mut out = Batch::default();
+    orderer.advance(1500 + skew, false, usize::MAX, &timeline, &mut out);
+    assert_eq!((out.items.len(), orderer.buffered()), (1, 1));
+}
+
+#[test]
+fn a_causal_source_waits_for_a_release_that_is_on_its_way() {
+    let mut orderer = Orderer::new();
+    let timeline = Timeline::begin(Clock::Monotonic);
+    let pipe = orderer.add_source(true);
+    orderer.thread(IMAGE, 1);
+    orderer.deliver(pipe, IMAGE, 1, malloc(16));
+    // Somebody moved away from 16, which this one got at once; the mover's message is late.
+    orderer.deliver(pipe, IMAGE, 3, malloc(16));
+    let mut out = Batch::default();
+    orderer.advance(u64::MAX, false, usize::MAX, &timeline, &mut out);
+    assert_eq!((out.items.len(), orderer.buffered()), (1, 1));
+    orderer.deliver(pipe, IMAGE, 4, realloc(16, 2, 32));
+    orderer.advance(u64::MAX, false, usize::MAX, &timeline, &mut out);
+    assert_eq!((out.items.len(), orderer.buffered()), (3, 0));
+    assert_eq!(orderer.statistics().unseen_releases, 0);
+}
+
+#[test]
+fn temporary_means_no_other_allocation_of_the_thread_in_between() {
+    let mut orderer = Orderer::new();
+    let timeline = Timeline::begin(Clock::Monotonic);
+    let source = orderer.add_source(false);
+    orderer.thread(IMAGE, 1);
+    let steps = [malloc(16), free(16), malloc(32), malloc(48), free(32), free(48)];
+    for (time, delivery) in steps.into_iter().enumerate() {
+        orderer.deliver(source, IMAGE, time as u64, delivery);
+    }
+    let mut out = Batch::default();
+    orderer.advance(0, true, usize::MAX, &timeline, &mut out);
+    let temporary: Vec<bool> = out
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Event(event) if event.op == Op::Free => Some(event.temporary),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(temporary, [true, false, true]);
+}
+
+/// A made-up allocator: threads allocate, free and move a few addresses in a true order; clocks
+/// are then read up to `skew` too early, and realloc's record comes at its end.
+fn simulated(choices: &[(u8, u8, u8, u8)]) -> Vec<Vec<(u64, Delivery)>> {
+    const ADDRESSES: u64 = 6;
+    let mut lanes = vec![Vec::new(); 4];
+    let mut clocks = [0u64; 4];
+    let mut live = Vec::new();
+    let mut free_list: Vec<u64> = (1..=ADDRESSES).map(|n| n * 16).collect();
+    for (step, &(lane, action, pick, skew)) in choices.iter().enumerate() {
+        let now = 1000 + step as u64 * 10;
+        let lane = lane as usize % 4;
+        // A lane's own clock never goes back.
+        let time = clocks[lane].max(now - u64::from(skew % 60));
+        clocks[lane] = time;
+        match action % 3 {
+            0 if !free_list.is_empty() => {
+                let block = free_list.remove(pick as usize % free_list.len());
+                live.push(block);
+                lanes[lane].push((time, malloc(block)));
+            }
+            1 if !live.is_empty() => {
+                let block = live.remove(pick as usize % live.len());
+                free_list.push(block);
+                lanes[lane].push((time, free(block)));
+            }
+            2 if !live.is_empty() && !free_list.is_empty() => {
+                let old = live.remove(pick as usize % live.len());
+                let block = free_list.remove(pick as usize % free_list.len());
+                live.push(block);
+                free_list.push(old);
+                // The call goes on for a while after the blocks have changed hands.
+                let end = time + u64::from(pick % 50);
+                clocks[lane] = end;
+                lanes[lane].push((end, realloc(old, time.saturating_sub(5), block)));
+            }
+            _ => {}
+        }
+    }
+    lanes
+}
+
+proptest! {
+    #[test]
+    fn no_address_ever_has_two_owners(choices in proptest::collection::vec(any::<(u8, u8, u8, u8)>(), 0..60)) {
+        let lanes = simulated(&choices);
+        let total: usize = lanes.iter().map(Vec::len).sum();
+        let (seen, _) = order(&lanes);
+        prop_assert_eq!(seen.len(), total);
+    }
+}

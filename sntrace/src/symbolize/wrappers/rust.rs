@@ -1,0 +1,102 @@
+//! Rust functions that merely wrap the allocator: the `alloc` crate and what stands around it.
+//!
+//! Decided by the path of a name, in either form that demangling gives: legacy
+//! (`alloc::vec::Vec<T,A>::push`) and v0 (`<alloc::vec::Vec<u8>>::push`). In a trait's method
+//! (`<Self as Trait>::method`) both count: `<Vec<T> as Clone>::clone` is the `alloc` crate's own
+//! code, `<Vec<u8> as mine::Pack>::pack` is the program's.
+
+/// Starts of paths that are looked past. Types too: as the `Self` of an implementation.
+const PATHS: &[&str] = &[
+    "alloc::",
+    "hashbrown::",
+    "__rustc::",
+    "std::alloc::",
+    "std::sys::alloc::",
+    "std::collections::hash::",
+    "core::alloc::",
+    "core::ptr::drop_in_place",
+    "core::mem::manually_drop::",
+];
+
+/// Functions that are looked past.
+const FUNCTIONS: &[&str] = &[
+    "core::mem::drop",
+    "core::mem::replace",
+    "core::mem::take",
+    "core::ptr::drop_glue",
+    "core::iter::traits::iterator::Iterator::collect",
+    "core::convert::Into::into",
+];
+
+/// Traits whose methods are looked past whoever implements them: allocators, and traits that
+/// everyone gets from the library's blanket implementation.
+const TRAITS: &[&str] = &[
+    "core::alloc::global::GlobalAlloc",
+    "core::alloc::Allocator",
+    "alloc::string::ToString",
+    "alloc::string::SpecToString",
+    "alloc::borrow::ToOwned",
+    "alloc::slice::Concat",
+    "alloc::slice::Join",
+    "alloc::slice::hack::ConvertVec",
+];
+
+/// Crates whose traits are implemented for the library's types by the library itself.
+const LIBRARIES: &[&str] = &["core::", "alloc::", "std::", "hashbrown::"];
+
+/// Whether the Rust function of this name merely wraps the allocator.
+pub(super) fn is_wrapper(name: &str) -> bool {
+    match split_implementation(name) {
+        Some((self_type, Some(of_trait), _)) => {
+            let path = of_trait.split('<').next().unwrap_or(of_trait);
+            TRAITS.contains(&path)
+                || path.starts_with("alloc::vec::")
+                || is_library_path(self_type) && LIBRARIES.iter().any(|library| path.starts_with(library))
+                // `<T as core::convert::Into<U>>::into` of anyone: the blanket implementation.
+                || path == "core::convert::Into"
+        }
+        Some((self_type, None, _)) => is_library_path(self_type),
+        None => is_library_path(name) || FUNCTIONS.contains(&without_arguments(name)),
+    }
+}
+
+/// Whether a path or type belongs to what is looked past.
+fn is_library_path(path: &str) -> bool {
+    let path = path.trim_start_matches(['&', '*', '(', '[']);
+    let path = ["mut ", "const ", "dyn "].iter().find_map(|mark| path.strip_prefix(mark)).unwrap_or(path);
+    PATHS.iter().any(|start| path.starts_with(start))
+        // `std::sys::pal::unix::alloc::`, `std::sys::unix::alloc::`: it moved over the years.
+        || path.starts_with("std::sys::") && path.contains("::alloc::")
+}
+
+/// `core::mem::drop::<T>` and `core::mem::drop<T>` without the `<T>`.
+fn without_arguments(name: &str) -> &str {
+    let head = name.split('<').next().unwrap_or(name);
+    head.strip_suffix("::").unwrap_or(head)
+}
+
+/// Takes `<Self as Trait>::rest` or `<Self>::rest` apart.
+fn split_implementation(name: &str) -> Option<(&str, Option<&str>, &str)> {
+    let inside = name.strip_prefix('<')?;
+    let mut depth = 0u32;
+    let mut as_at = None;
+    let bytes = inside.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'<' | b'(' | b'[' | b'{' => depth += 1,
+            // `->` closes nothing.
+            b'>' if at > 0 && bytes[at - 1] == b'-' => {}
+            b'>' if depth == 0 => {
+                let rest = &inside[at + 1..];
+                return Some(match as_at {
+                    Some(as_at) => (&inside[..as_at], Some(&inside[as_at + 4..at]), rest),
+                    None => (&inside[..at], None, rest),
+                });
+            }
+            b'>' | b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b' ' if depth == 0 && as_at.is_none() && inside[at..].starts_with(" as ") => as_at = Some(at),
+            _ => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,8 @@
+/* Says hello. */
+#include "say.h"
+
+int main(void)
+{
+    say("hello\n");
+    return 0;
+}
