@@ -15,10 +15,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// TEMPORARY, while libsnhook is being written: a hook that does not build becomes a warning and
-/// an empty hook, so that the rest can be worked on. To be `false` before the first release.
-const HOOK_MAY_BE_MISSING: bool = true;
-
 fn main() {
     let manifest_dir = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     println!("cargo::rerun-if-changed=build.rs");
@@ -67,13 +63,10 @@ fn build_hook(manifest_dir: &Path) -> PathBuf {
     let target_dir = out_dir.join("hook");
     let manifest = hook_dir.join("Cargo.toml");
     if !manifest.is_file() {
-        return missing(
-            &out_dir,
-            &format!(
-                "no '{}': build sntrace from its whole source tree",
-                manifest.display()
-            ),
-        );
+        fail(&format!(
+            "no '{}': build sntrace from its whole source tree",
+            manifest.display()
+        ));
     }
 
     let mut cargo = Command::new(variable("CARGO"));
@@ -99,15 +92,15 @@ fn build_hook(manifest_dir: &Path) -> PathBuf {
 
     let output = match cargo.output() {
         Ok(output) => output,
-        Err(error) => return missing(&out_dir, &format!("cannot run {cargo:?}: {error}")),
+        Err(error) => fail(&format!("cannot run {cargo:?}: {error}")),
     };
     if !output.status.success() {
         let talk = String::from_utf8_lossy(&output.stderr);
-        return missing(&out_dir, &format!("{cargo:?} failed:\n{talk}"));
+        fail(&format!("{cargo:?} failed:\n{talk}"));
     }
     let hook = target_dir.join(&target).join("release/libsnhook.so");
     if !hook.is_file() {
-        return missing(&out_dir, &format!("the build left no '{}'", hook.display()));
+        fail(&format!("the build left no '{}'", hook.display()));
     }
     hook
 }
@@ -137,16 +130,9 @@ fn belongs_to_the_outer_build(name: &str) -> bool {
         || (name.starts_with("CARGO_TARGET_") && name.ends_with("_RUSTFLAGS"))
 }
 
-/// No hook: the reason, as an error of the build.
-fn missing(out_dir: &Path, why: &str) -> PathBuf {
-    assert!(HOOK_MAY_BE_MISSING, "cannot build the hook: {why}");
-    for line in why.lines().filter(|line| !line.trim().is_empty()) {
-        println!("cargo::warning={line}");
-    }
-    println!("cargo::warning=sntrace is built without its hook: it will refuse to trace");
-    let empty = out_dir.join("no-hook.so");
-    fs::write(&empty, b"").expect("OUT_DIR is writable");
-    empty
+/// No hook, no sntrace: the build ends with the reason.
+fn fail(why: &str) -> ! {
+    panic!("cannot build the hook: {why}");
 }
 
 /// A variable that cargo sets for every build script.

@@ -1,7 +1,7 @@
 //! The launcher of sntrace and everything after it.
 //!
 //! An event's way: [`launch`] starts the program with the hook, [`collect`] drains the lanes and
-//! puts the events in order, [`symbolize`] names the callers, [`output`] writes them. Between
+//! puts the events in order, [`present`] has [`symbolize`] name the callers and [`output`] write them. Between
 //! them stands one model, [`trace`]. Only [`cli`] knows the command line.
 #![deny(unsafe_code)]
 
@@ -12,5 +12,6 @@ pub mod collect;
 pub mod launch;
 pub mod messages;
 pub mod output;
+pub mod present;
 pub mod symbolize;
 pub mod trace;

@@ -117,8 +117,8 @@ pub fn read(file: File) -> Result<Header, object::read::Error> {
     }
 }
 
-fn read_class<'data, Elf: FileHeader<Endian = object::Endianness>>(
-    data: &'data ReadCache<File>,
+fn read_class<Elf: FileHeader<Endian = object::Endianness>>(
+    data: &ReadCache<File>,
 ) -> Result<Header, object::read::Error> {
     let header = Elf::parse(data)?;
     let endian = header.endian()?;
@@ -144,10 +144,10 @@ fn read_class<'data, Elf: FileHeader<Endian = object::Endianness>>(
 }
 
 /// Whether the file has a library's name (`DT_SONAME`), and the sanitizer linked in.
-fn linked<'data, Elf: FileHeader<Endian = object::Endianness>>(
+fn linked<Elf: FileHeader<Endian = object::Endianness>>(
     header: &Elf,
     endian: Elf::Endian,
-    data: &'data ReadCache<File>,
+    data: &ReadCache<File>,
 ) -> Result<(bool, Option<Sanitizer>), object::read::Error> {
     let sections = header.sections(endian, data)?;
     let mut has_library_name = false;

@@ -482,10 +482,9 @@ impl Inspection<'_> {
         // `env` only looks the real interpreter up; where that is plain to see, it is judged too.
         // What env would not find is env's own message.
         if path.file_name() == Some(OsStr::new("env")) {
-            let words = argument.split(|byte| byte.is_ascii_whitespace());
+            let mut words = argument.split(|byte| byte.is_ascii_whitespace());
             let word = words
-                .filter(|word| !word.is_empty() && *word != b"-S")
-                .next()
+                .find(|word| !word.is_empty() && *word != b"-S")
                 .unwrap_or_default();
             let is_name = !word.is_empty() && !word.starts_with(b"-") && !word.contains(&b'=');
             if is_name && let Ok(found) = find(OsStr::from_bytes(word), self.search_path) {

@@ -34,6 +34,8 @@ use super::wrappers::{self, Operator};
 /// own (`caller` for depth 0, else the frame `depth - 1` beyond it).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Caller {
+    /// Number of this caller: dense, from 0, in the order of their first events.
+    pub id: u32,
     /// What stands in a line's `[CALLER]`: the demangled function, else `module+0xOFFSET`, else
     /// `???`. Not escaped: what shows it does that.
     pub name: Arc<str>,
@@ -272,6 +274,8 @@ impl<'f> CallerFinder<'f> {
             (None, None) => self.symbolizer.text("???"),
         };
         Caller {
+            // As many callers would not fit in memory.
+            id: u32::try_from(self.callers.len()).unwrap_or(u32::MAX),
             name,
             function: frame.function,
             module,

@@ -1,21 +1,28 @@
 //! Functions, inlined functions and lines from DWARF, through `addr2line`.
 //!
-//! `addr2line` parses lazily: at first the list of units with their address ranges, then the
-//! functions and lines of those units that are asked. [`Dwarf`] feeds it: sections (compressed
-//! ones decompressed), the supplementary file of dwz, and split DWARF, from a `.dwp` package or
-//! from `.dwo` files, when a unit turns out to be split. All reading is metered: see
-//! [`super::meter`] for what that bounds.
+//! [`Dwarf`] feeds `addr2line`: sections (compressed ones decompressed), the supplementary file
+//! of dwz, and [split DWARF](super::split) when a unit turns out to be split. All reading is metered: see [`super::meter`] for what that bounds.
+//!
+//! `addr2line` parses functions and lines of a unit when they are asked for, but a context of it
+//! begins with the head and the abbreviations of *every* unit: 25 ms for Debian's `libc6-dbg`,
+//! which nearly every run asks. So where `.debug_aranges` tells which unit covers an address
+//! (gcc writes it, clang does not), that unit gets a small context of its own, as if it were
+//! alone in the file. That works for units that refer to themselves only; units that share
+//! entries with others (dwz, link-time optimization) and addresses that the table does not
+//! know take the context of the whole file.
 
 use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
-use addr2line::{LookupContinuation, LookupResult, SplitDwarfLoad};
-use gimli::{RunTimeEndian, SectionId};
+use addr2line::{LookupContinuation, LookupResult};
+use gimli::{Reader, RunTimeEndian, Section, SectionId};
 
 use super::elf::Image;
+use super::hash::AddressMap;
 use super::locate::Locator;
 use super::meter::{Meter, Metered};
+use super::split::SplitFiles;
 
 /// A function that covers an address, as DWARF tells it.
 pub(super) struct DwarfFrame {
@@ -25,19 +32,27 @@ pub(super) struct DwarfFrame {
     pub(super) line: Option<u32>,
 }
 
+type Context<'f> = addr2line::Context<Metered<'f>>;
+
 /// The DWARF of one module.
 pub(super) struct Dwarf<'f> {
-    context: addr2line::Context<Metered<'f>>,
-    package: OnceCell<Option<gimli::DwarfPackage<Metered<'f>>>>,
+    main: gimli::DwarfSections<&'f [u8]>,
+    supplementary: Option<gimli::DwarfSections<&'f [u8]>>,
+    endian: RunTimeEndian,
+    /// What `main` holds, to find units in.
+    sections: gimli::Dwarf<Metered<'f>>,
+    /// Ranges of addresses and the offset of their unit, sorted by start.
+    ranges: Box<[(u64, u64, usize)]>,
+    /// Contexts of single units by their offset; `None` for those that need the whole file.
+    units: AddressMap<usize, Option<Context<'f>>>,
+    whole: OnceCell<Option<Context<'f>>>,
+    split: SplitFiles<'f>,
     meter: &'f Meter,
-    locator: &'f Locator,
-    /// The module's own path, beside which split DWARF is looked for.
-    module: &'f Path,
 }
 
 /// Sections that naming an address takes. The others (types, locations of variables, macros)
 /// can be most of the file and would be decompressed for nothing.
-fn is_needed(id: SectionId) -> bool {
+pub(super) fn is_needed(id: SectionId) -> bool {
     use SectionId::*;
     matches!(
         id,
@@ -55,7 +70,7 @@ fn is_needed(id: SectionId) -> bool {
     )
 }
 
-fn endian(image: &Image<'_>) -> RunTimeEndian {
+pub(super) fn endian(image: &Image<'_>) -> RunTimeEndian {
     if image.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big }
 }
 
@@ -77,107 +92,163 @@ impl<'f> Dwarf<'f> {
         let meter = locator.keep_meter(Meter::new(bytes));
         meter.start();
         let endian = endian(image);
-        let mut dwarf = main.borrow_with_sup(supplementary.as_ref(), |section| {
-            Metered::new(section, endian, meter)
-        });
-        // Units that share their abbreviations (Rust's do) parse them once.
-        dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
+        let sections = main.borrow(|section| Metered::new(section, endian, meter));
         Some(Dwarf {
-            context: addr2line::Context::from_dwarf(dwarf).ok()?,
-            package: OnceCell::new(),
+            main,
+            supplementary,
+            endian,
+            ranges: unit_ranges(&sections),
+            sections,
+            units: AddressMap::default(),
+            whole: OnceCell::new(),
+            split: SplitFiles::new(module, meter, locator),
             meter,
-            locator,
-            module,
         })
     }
 
     /// The functions that cover `file_address`, the innermost inlined one first; empty where
     /// DWARF knows nothing or contradicts itself.
-    pub(super) fn frames(&self, file_address: u64) -> Vec<DwarfFrame> {
+    pub(super) fn frames(&mut self, file_address: u64) -> Vec<DwarfFrame> {
         let mut found = Vec::new();
         // addr2line looks for `address..address + 1`.
         if file_address == u64::MAX {
             return found;
         }
         self.meter.start();
-        let mut lookup = self.context.find_frames(file_address);
-        let frames = loop {
-            match lookup {
-                LookupResult::Output(output) => break output,
-                LookupResult::Load { load, continuation } => {
-                    lookup = continuation.resume(self.split(&load).map(Arc::new));
-                }
+        if let Some(unit) = self.unit_of(file_address) {
+            if !self.units.contains_key(&unit) {
+                let context = self.open_unit(unit);
+                self.units.insert(unit, context);
             }
-        };
-        let Ok(mut frames) = frames else { return found };
-        loop {
-            match frames.next() {
-                Ok(Some(frame)) => {
-                    let location = frame.location.as_ref();
-                    found.push(DwarfFrame {
-                        function: frame
-                            .function
-                            .and_then(|function| Some(function.raw_name().ok()?.into_owned()))
-                            .filter(|name| !name.is_empty()),
-                        file: location.and_then(|location| location.file).map(str::to_owned),
-                        line: location.and_then(|location| location.line),
-                    });
-                }
-                Ok(None) => return found,
-                // Half a chain of inlined functions would name the wrong outer function.
-                Err(_) => return Vec::new(),
+            if let Some(Some(context)) = self.units.get(&unit) {
+                found = frames_in(context, &self.split, file_address);
             }
         }
-    }
-
-    /// Loads the split part of a unit.
-    fn split(&self, load: &SplitDwarfLoad<Metered<'f>>) -> Option<gimli::Dwarf<Metered<'f>>> {
-        if let Some(package) = self.package.get_or_init(|| self.open_package())
-            && let Ok(Some(dwarf)) = package.find_cu(load.dwo_id, &load.parent)
+        if found.is_empty()
+            && let Some(whole) = self.whole.get_or_init(|| self.whole_context())
         {
-            return Some(dwarf);
+            found = frames_in(whole, &self.split, file_address);
         }
-        let folder = load.comp_dir.as_ref().map(Metered::bytes);
-        Locator::split_candidates(folder, load.path.as_ref()?.bytes(), self.module)
-            .iter()
-            .filter_map(|path| self.locator.image(path))
-            .find_map(|image| self.open_split(&image, load))
+        found
     }
 
-    fn open_split(
-        &self,
-        image: &Image<'f>,
-        load: &SplitDwarfLoad<Metered<'f>>,
-    ) -> Option<gimli::Dwarf<Metered<'f>>> {
-        let section = |id: SectionId| self.split_section(image, id.dwo_name().filter(|_| is_needed(id)));
-        let mut dwarf = gimli::Dwarf::load(|id| Ok::<_, gimli::Error>(section(id))).ok()?;
-        // The file may be of another build: its unit says which skeleton it belongs to.
-        let header = dwarf.units().next().ok()??;
-        let unit = dwarf.unit(header).ok()?;
-        if unit.dwo_id != Some(load.dwo_id) {
+    /// The unit that covers an address, as `.debug_aranges` has it.
+    fn unit_of(&self, file_address: u64) -> Option<usize> {
+        let after = self.ranges.partition_point(|range| range.0 <= file_address);
+        let (_, end, unit) = self.ranges[after.checked_sub(1)?];
+        (file_address < end).then_some(unit)
+    }
+
+    /// A context of the unit at offset `unit` alone; `None` if it needs others, or is damaged.
+    fn open_unit(&self, unit: usize) -> Option<Context<'f>> {
+        let header = self.sections.unit_header(gimli::DebugInfoOffset(unit)).ok()?;
+        let mut abbreviations = *self.sections.debug_abbrev.reader();
+        abbreviations.skip(header.debug_abbrev_offset().0).ok()?;
+        if refers_to_others(&mut abbreviations).unwrap_or(true) {
             return None;
         }
-        dwarf.make_dwo(&load.parent);
-        Some(dwarf)
+        let mut info = *self.sections.debug_info.reader();
+        info.skip(unit).ok()?;
+        info.truncate(header.length_including_self()).ok()?;
+        let mut nothing = info;
+        nothing.empty();
+        let mut alone = self.main.borrow(|section| Metered::new(section, self.endian, self.meter));
+        alone.debug_info = info.into();
+        // Its offsets are those of the whole file.
+        alone.debug_aranges = nothing.into();
+        Context::from_dwarf(alone).ok()
     }
 
-    fn open_package(&self) -> Option<gimli::DwarfPackage<Metered<'f>>> {
-        let image = self.locator.package(self.module)?;
-        let empty = Metered::new(&[], endian(&image), self.meter);
-        // All sections: the index of a package cuts a unit's part out of each of them, and an
-        // error in any makes the unit fail.
-        let section = |id: SectionId| self.split_section(&image, id.dwo_name());
-        gimli::DwarfPackage::load(|id| Ok::<_, gimli::Error>(section(id)), empty).ok()
-    }
-
-    fn split_section(&self, image: &Image<'f>, name: Option<&str>) -> Metered<'f> {
-        let bytes = name.map_or(&[][..], |name| image.section(name, self.locator));
-        self.meter.refuel(bytes.len() as u64);
-        Metered::new(bytes, endian(image), self.meter)
+    fn whole_context(&self) -> Option<Context<'f>> {
+        let mut sections = self.main.borrow_with_sup(self.supplementary.as_ref(), |section| {
+            Metered::new(section, self.endian, self.meter)
+        });
+        // Units that share their abbreviations (Rust's do) parse them once.
+        sections.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
+        Context::from_dwarf(sections).ok()
     }
 
     #[cfg(test)]
     pub(super) fn fuel(&self) -> u64 {
         self.meter.fuel()
     }
+}
+
+fn frames_in<'f>(context: &Context<'f>, split: &SplitFiles<'f>, file_address: u64) -> Vec<DwarfFrame> {
+    let mut found = Vec::new();
+    let mut lookup = context.find_frames(file_address);
+    let frames = loop {
+        match lookup {
+            LookupResult::Output(output) => break output,
+            LookupResult::Load { load, continuation } => {
+                lookup = continuation.resume(split.open(&load).map(Arc::new));
+            }
+        }
+    };
+    let Ok(mut frames) = frames else { return found };
+    loop {
+        match frames.next() {
+            Ok(Some(frame)) => {
+                let location = frame.location.as_ref();
+                found.push(DwarfFrame {
+                    function: frame
+                        .function
+                        .and_then(|function| Some(function.raw_name().ok()?.into_owned()))
+                        .filter(|name| !name.is_empty()),
+                    file: location.and_then(|location| location.file).map(str::to_owned),
+                    line: location.and_then(|location| location.line),
+                });
+            }
+            Ok(None) => return found,
+            // Half a chain of inlined functions would name the wrong outer function.
+            Err(_) => return Vec::new(),
+        }
+    }
+}
+
+/// The ranges of `.debug_aranges`. Nothing of a damaged table is used.
+fn unit_ranges(sections: &gimli::Dwarf<Metered<'_>>) -> Box<[(u64, u64, usize)]> {
+    let read = || {
+        let mut ranges = Vec::new();
+        let mut headers = sections.debug_aranges.headers();
+        while let Some(header) = headers.next()? {
+            let mut entries = header.entries();
+            while let Some(entry) = entries.next()? {
+                let range = entry.range();
+                // Code that the linker dropped is left at 0.
+                if range.begin != 0 && range.begin < range.end {
+                    ranges.push((range.begin, range.end, header.debug_info_offset().0));
+                }
+            }
+        }
+        ranges.sort_unstable();
+        Ok::<_, gimli::Error>(ranges)
+    };
+    read().unwrap_or_default().into_boxed_slice()
+}
+
+/// Whether entries of these abbreviations may refer to other units or files.
+fn refers_to_others(abbreviations: &mut Metered<'_>) -> gimli::Result<bool> {
+    // Code, tag, one byte, then pairs of name and form up to (0, 0).
+    while abbreviations.read_uleb128()? != 0 {
+        abbreviations.skip_leb128()?;
+        abbreviations.read_u8()?;
+        loop {
+            let name = abbreviations.read_uleb128_u16()?;
+            let form = gimli::DwForm(abbreviations.read_uleb128_u16()?);
+            match form {
+                gimli::DW_FORM_ref_addr
+                | gimli::DW_FORM_ref_sup4
+                | gimli::DW_FORM_ref_sup8
+                | gimli::DW_FORM_GNU_ref_alt
+                | gimli::DW_FORM_strp_sup
+                | gimli::DW_FORM_GNU_strp_alt
+                | gimli::DW_FORM_indirect => return Ok(true),
+                gimli::DW_FORM_implicit_const => abbreviations.skip_leb128()?,
+                gimli::DwForm(0) if name == 0 => break,
+                _ => {}
+            }
+        }
+    }
+    Ok(false)
 }

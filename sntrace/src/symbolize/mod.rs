@@ -23,6 +23,7 @@ mod hash;
 mod locate;
 mod meter;
 mod modules;
+mod split;
 mod symbolizer;
 #[cfg(test)]
 mod testing;

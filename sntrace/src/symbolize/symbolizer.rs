@@ -51,7 +51,8 @@ struct Names<'f> {
     debug: Option<Image<'f>>,
     symbols: OnceCell<Option<Symbols<'f>>>,
     dynamic: OnceCell<Option<Symbols<'f>>>,
-    dwarf: OnceCell<Option<Dwarf<'f>>>,
+    /// `None`: not loaded yet; `Some(None)`: there is none.
+    dwarf: Option<Option<Dwarf<'f>>>,
     /// Something panicked over this file's DWARF: it is not asked again.
     given_up: bool,
 }
@@ -155,7 +156,7 @@ impl<'f> Symbolizer<'f> {
                 debug: found.debug,
                 symbols: OnceCell::new(),
                 dynamic: OnceCell::new(),
-                dwarf: OnceCell::new(),
+                dwarf: None,
                 given_up: false,
             });
         }
@@ -165,7 +166,7 @@ impl<'f> Symbolizer<'f> {
     /// Reads of debug info that `file` may still make.
     #[cfg(test)]
     pub(super) fn fuel(&mut self, file: FileId) -> Option<u64> {
-        Some(self.names(file)?.dwarf.get()?.as_ref()?.fuel())
+        Some(self.names(file)?.dwarf.as_ref()?.as_ref()?.fuel())
     }
 
     /// All functions that `file` has symbols for: a place in each.
@@ -191,8 +192,8 @@ impl<'f> Names<'f> {
         // over a file that nobody tried, it costs this file's DWARF and not the run.
         let answer = catch_unwind(AssertUnwindSafe(|| {
             self.dwarf
-                .get_or_init(|| load_dwarf(self.module.as_ref(), self.debug.as_ref(), locator))
-                .as_ref()
+                .get_or_insert_with(|| load_dwarf(self.module.as_ref(), self.debug.as_ref(), locator))
+                .as_mut()
                 .map_or_else(Vec::new, |dwarf| dwarf.frames(file_address))
         }));
         answer.unwrap_or_else(|_| {

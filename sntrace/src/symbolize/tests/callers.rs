@@ -141,3 +141,10 @@ fn an_address_is_named_by_what_was_mapped_at_the_time() {
     let there = finder.find(&other, Op::New, address - BASE + 0x1000_0000, &[], false);
     assert!(std::sync::Arc::ptr_eq(&here, &there));
 }
+
+#[test]
+fn a_finder_can_be_handed_to_another_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    let locator = super::super::Locator::default();
+    is_send(&CallerFinder::new(&locator));
+}

@@ -1,0 +1,293 @@
+//! The main job on Linux: everything is opened before the program starts, so that what can't
+//! work fails early; then one thread collects, one presents, one stands beside the program.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use sntrace_format::env::{OptionBits, RunAddress};
+use sntrace_format::layout::SEGMENT_BYTES;
+
+use super::TraceOptions;
+use crate::cli::exit_status;
+use crate::cli::options::{ColorChoice, Destination, Overflow, Stacks, Transport};
+use crate::collect::pipe::PipeReader;
+use crate::collect::segment::Segment;
+use crate::collect::ticks::Clock;
+use crate::collect::{Boards, Collector, Statistics, Supervision};
+use crate::launch::{self, Launch, Program, RunDirectory, Running};
+use crate::messages;
+use crate::output::{Colour, Filter, Header, Json, JsonLines, LineOptions, Lines, Outputs, Writer, escape};
+use crate::present::{Judge, Naming, Presenter};
+use crate::symbolize::Locator;
+use crate::trace::{Batch, Exit, ImageId};
+
+/// Batches on their way from the collector to the presenter: enough to ride out a slow write.
+const BATCHES: usize = 4;
+
+/// Traces the program and returns sntrace's exit status.
+pub(in crate::cli) fn run_trace(options: &TraceOptions) -> u8 {
+    trace(options).unwrap_or_else(|status| status)
+}
+
+/// As [`run_trace`]; errors have been reported and are the exit status.
+fn trace(options: &TraceOptions) -> Result<u8, u8> {
+    let program = find(options)?;
+    let outputs = open_outputs(options)?;
+    let run = Run::prepare(options)?;
+    let environment = launch::environment::with_hook(launch::environment::unchanged(), &run.directory.hook(), &run.address());
+    let launch = Launch {
+        program: &program,
+        command: &options.command,
+        environment: &environment,
+        follow: options.follow,
+    };
+    let mut collector = Collector::new(run.segment.clone(), run.pipe, run.clock);
+    let boards = collector.boards();
+    let waker = run.segment.clone();
+    let running = launch::start(&launch, move || {
+        if let Some(segment) = &waker {
+            segment.wake();
+        }
+    });
+    let running = running.map_err(|error| {
+        messages::failure(&error, None);
+        error.exit_status()
+    })?;
+
+    let (sender, receiver) = crossbeam_channel::bounded::<Batch>(BATCHES);
+    let naming = match (options.stacks, options.raw_callers) {
+        (Stacks::None, _) => Naming::None,
+        (_, true) => Naming::Raw,
+        _ => Naming::PastWrappers,
+    };
+    let (statistics, clean) = std::thread::scope(|scope| {
+        let presenting = std::thread::Builder::new().name("present".into());
+        let presenter = presenting.spawn_scoped(scope, move || present(&receiver, naming, boards, outputs));
+        // A presenter that is gone takes no batches; events are then read and thrown away, so
+        // that the program goes on.
+        let statistics = collector.run(&running, |batch| drop(sender.send(batch)));
+        drop(sender);
+        let finished = presenter.map(|presenter| presenter.join().ok()).ok().flatten();
+        (statistics, finished.is_some_and(|finished| finished.report(options, &statistics)))
+    });
+    Ok(status(options, &running, &statistics, clean))
+}
+
+fn status(options: &TraceOptions, running: &Running, statistics: &Statistics, clean: bool) -> u8 {
+    if statistics.images == 0 {
+        let name = options.command[0].to_string_lossy();
+        messages::failure(
+            format!("cannot trace '{name}': the hook never started in it, so nothing was recorded"),
+            Some("something removed LD_PRELOAD or SNTRACE_RUN from its environment, or its loader ignores them"),
+        );
+        return exit_status::SNTRACE_FAILED;
+    }
+    if !clean {
+        return exit_status::SNTRACE_FAILED;
+    }
+    running.program_exit().map_or(exit_status::SNTRACE_FAILED, exit_status::of_program)
+}
+
+/// PROGRAM, if it can be traced; else says why not and returns the exit status.
+fn find(options: &TraceOptions) -> Result<Program, u8> {
+    let search_path = std::env::var_os("PATH");
+    let program = launch::inspect(&options.command[0], search_path.as_deref());
+    let program = program.map_err(|error| {
+        messages::failure(&error, error.hint().as_deref());
+        error.exit_status()
+    })?;
+    for warning in &program.warnings {
+        messages::warning(&warning.message, warning.hint.as_deref());
+    }
+    Ok(program)
+}
+
+/// Opens every output. Fails before the program starts.
+fn open_outputs(options: &TraceOptions) -> Result<Outputs, u8> {
+    let filter = match &options.filter {
+        Some(expression) => Some(Filter::parse(expression).map_err(|error| {
+            messages::failure(&error, None);
+            exit_status::USAGE
+        })?),
+        None => None,
+    };
+    let failed = |error: crate::output::OutputError| {
+        messages::failure(&error, error.hint());
+        exit_status::SNTRACE_FAILED
+    };
+    let open = |destination: &Destination| match destination {
+        Destination::Stdout => Ok(Writer::stdout()),
+        Destination::File(path) => Writer::open(path),
+    };
+    let mut outputs = Outputs::new(filter);
+    let (writer, on_terminal) = match &options.output {
+        None => (Writer::stderr(), std::io::stderr().is_terminal()),
+        Some(Destination::Stdout) => (Writer::stdout(), std::io::stdout().is_terminal()),
+        Some(destination) => (open(destination).map_err(failed)?, false),
+    };
+    let colour = match options.color {
+        ColorChoice::Always => Colour::Ansi,
+        ColorChoice::Auto if on_terminal => Colour::Ansi,
+        ColorChoice::Auto | ColorChoice::Never => Colour::Plain,
+    };
+    let fields = options.fields;
+    outputs.add(Lines::new(
+        writer,
+        LineOptions {
+            timestamps: fields.timestamps,
+            pid: fields.pid,
+            tid: fields.tid,
+            locations: fields.locations,
+            colour,
+        },
+    ));
+    if let Some(destination) = &options.json {
+        let words = options.command.iter().map(|word| escape::lossy(word.as_encoded_bytes()).into_owned());
+        let header = Header::now(words.collect());
+        let sink = open(destination).and_then(|writer| Json::new(writer, &header));
+        outputs.add(sink.map_err(failed)?);
+    }
+    if let Some(destination) = &options.jsonl {
+        outputs.add(JsonLines::new(open(destination).map_err(failed)?));
+    }
+    Ok(outputs)
+}
+
+/// What a run stands on: the hook's folder, the segment, the pipe.
+struct Run {
+    directory: RunDirectory,
+    segment: Option<Arc<Segment>>,
+    pipe: Option<PipeReader>,
+    clock: Clock,
+    options: OptionBits,
+}
+
+impl Run {
+    fn prepare(options: &TraceOptions) -> Result<Self, u8> {
+        let directory = RunDirectory::create(true).map_err(|error| {
+            messages::failure(&error, error.hint());
+            exit_status::SNTRACE_FAILED
+        })?;
+        let cannot = |what: &str, error: &std::io::Error| {
+            messages::error(what, messages::reason(error), None);
+            exit_status::SNTRACE_FAILED
+        };
+        let segment = match (options.transport, Segment::create()) {
+            (Transport::Pipe, _) => None,
+            (_, Ok(segment)) => Some(Arc::new(segment)),
+            (Transport::Shared, Err(error)) => {
+                return Err(cannot("cannot make shared memory for the events", &error));
+            }
+            (Transport::Auto, Err(error)) => {
+                messages::note(format!("no shared memory ({}): events come through a pipe, slower", messages::reason(&error)));
+                None
+            }
+        };
+        let pipe = match directory.pipe().map(PipeReader::open) {
+            Some(Ok(pipe)) => Some(pipe),
+            Some(Err(error)) => return Err(cannot("cannot open the pipe for the events", &error)),
+            None => None,
+        };
+        let clock = Clock::choose();
+        let mut bits = OptionBits::default();
+        for (wanted, bit) in [
+            (options.raw_callers || options.stacks == Stacks::None, OptionBits::RAW_CALLERS),
+            (options.mmap, OptionBits::MMAP),
+            (options.overflow == Overflow::Drop, OptionBits::OVERFLOW_DROP),
+            (!options.follow, OptionBits::NO_FOLLOW),
+            (clock == Clock::Monotonic, OptionBits::CLOCK_MONOTONIC),
+        ] {
+            if wanted {
+                bits = bits.with(bit);
+            }
+        }
+        Ok(Self { directory, segment, pipe, clock, options: bits })
+    }
+
+    fn address(&self) -> RunAddress<'_> {
+        use std::os::unix::ffi::OsStrExt as _;
+        RunAddress {
+            launcher_pid: std::process::id(),
+            segment_fd: self.segment.as_ref().map_or(0, |segment| segment.descriptor()),
+            options: self.options,
+            segment_len: if self.segment.is_some() { SEGMENT_BYTES as u64 } else { 0 },
+            pipe_path: self.directory.pipe().map_or(&[], |path: &Path| path.as_os_str().as_bytes()),
+        }
+    }
+}
+
+impl Supervision for Running {
+    fn take_exits(&self) -> Vec<(u32, Exit)> {
+        Running::take_exits(self)
+    }
+    fn is_over(&self) -> bool {
+        self.all_gone() || self.stop_requested()
+    }
+}
+
+impl Judge for Boards {
+    fn board(&self, image: ImageId) -> Option<usize> {
+        self.find(image)
+    }
+    fn judge(&self, board: usize, address: u64, epoch: u32, what: sntrace_format::verdict::Verdict) {
+        Boards::judge(self, board, address, epoch, what);
+    }
+}
+
+/// What the presenting thread leaves.
+struct Finished {
+    outputs: Outputs,
+    replaced: Vec<Arc<str>>,
+}
+
+fn present(receiver: &crossbeam_channel::Receiver<Batch>, naming: Naming, boards: Boards, outputs: Outputs) -> Finished {
+    let locator = Locator::default();
+    let mut presenter = Presenter::new(&locator, naming, boards, outputs);
+    for batch in receiver {
+        presenter.batch(&batch);
+        for failure in presenter.outputs().new_failures() {
+            // The count of what is lost comes at the end.
+            messages::note(format!("{failure} so far; the program goes on"));
+        }
+    }
+    let replaced = presenter.notes().replaced_modules;
+    Finished { outputs: presenter.into_outputs(), replaced }
+}
+
+impl Finished {
+    /// Finishes the outputs and tells what there is to tell. False if any of it failed.
+    fn report(mut self, options: &TraceOptions, statistics: &Statistics) -> bool {
+        self.outputs.finish(statistics.dropped_events);
+        let mut clean = true;
+        for failure in self.outputs.failures() {
+            clean = false;
+            messages::failure(failure, failure.hint());
+        }
+        for module in &self.replaced {
+            messages::warning(
+                format!("no names for '{}': the file was replaced after the program had loaded it", messages::printable(module)),
+                None,
+            );
+        }
+        if statistics.lost_events > 0 {
+            messages::warning(
+                format!("{} events were lost: their threads found neither a lane nor the pipe", statistics.lost_events),
+                None,
+            );
+        }
+        if statistics.damaged > 0 {
+            messages::warning(
+                format!("{} lanes or messages were damaged by the program and not read further", statistics.damaged),
+                None,
+            );
+        }
+        if let Some((message, hint)) = self.outputs.summary().warning() {
+            messages::warning(message, Some(hint));
+        }
+        if !options.quiet && std::io::stderr().is_terminal() {
+            eprint!("{}", self.outputs.summary().text());
+        }
+        clean
+    }
+}

@@ -1,0 +1,187 @@
+//! From ordered items to outputs: keeps each image's modules, names each event's caller, tells
+//! the hooks what was found out about their call sites.
+//!
+//! Works on any finished or running trace: it knows nothing of lanes or operating systems. Where
+//! verdicts go is behind [`Judge`].
+
+use std::collections::HashMap;
+
+use sntrace_format::verdict::Verdict;
+
+use crate::output::{Call, Outputs};
+use crate::symbolize::{CallerFinder, Locator, ModuleMap};
+use crate::trace::{Batch, Event, ImageId, Item};
+
+/// Takes what is found out about call sites.
+pub trait Judge {
+    /// Where verdicts of this image go, if anywhere.
+    fn board(&self, image: ImageId) -> Option<usize>;
+    /// The call site is what it is, in this epoch of the image's address space.
+    fn judge(&self, board: usize, address: u64, epoch: u32, what: Verdict);
+}
+
+/// Nobody to tell: a trace from a file, or a run without shared memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoJudge;
+
+impl Judge for NoJudge {
+    fn board(&self, _: ImageId) -> Option<usize> {
+        None
+    }
+    fn judge(&self, _: usize, _: u64, _: u32, _: Verdict) {}
+}
+
+/// How callers are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// The first function that is no wrapper.
+    PastWrappers,
+    /// The direct caller.
+    Raw,
+    /// Not at all.
+    None,
+}
+
+struct Image {
+    modules: ModuleMap,
+    epoch: u32,
+    board: Option<usize>,
+}
+
+/// See the module.
+pub struct Presenter<'f, J> {
+    finder: CallerFinder<'f>,
+    images: HashMap<ImageId, Image>,
+    /// The image of the last event, kept out of the table: nearly all events come in runs.
+    current: Option<(ImageId, Image)>,
+    naming: Naming,
+    judge: J,
+    outputs: Outputs,
+}
+
+impl<'f, J: Judge> Presenter<'f, J> {
+    /// Names by `locator`'s files, writes to `outputs`.
+    #[must_use]
+    pub fn new(locator: &'f Locator, naming: Naming, judge: J, outputs: Outputs) -> Self {
+        Self { finder: CallerFinder::new(locator), images: HashMap::new(), current: None, naming, judge, outputs }
+    }
+
+    /// The outputs, to finish them.
+    pub fn outputs(&mut self) -> &mut Outputs {
+        &mut self.outputs
+    }
+
+    /// What the symbolizer has to tell at the end.
+    #[must_use]
+    pub fn notes(&self) -> crate::symbolize::Notes {
+        self.finder.notes()
+    }
+
+    /// Presents a batch.
+    pub fn batch(&mut self, batch: &Batch) {
+        for item in &batch.items {
+            match item {
+                Item::Event(event) => self.event(event, batch.frames_of(event)),
+                other => self.other(other),
+            }
+        }
+        self.outputs.flush();
+    }
+
+    fn image(&mut self, id: ImageId) -> &mut Image {
+        if self.current.as_ref().is_none_or(|(current, _)| *current != id) {
+            if let Some((old, image)) = self.current.take() {
+                self.images.insert(old, image);
+            }
+            let image = self.images.remove(&id).unwrap_or_else(|| Image {
+                modules: self.finder.new_map(),
+                epoch: 1,
+                board: self.judge.board(id),
+            });
+            return &mut self.current.insert((id, image)).1;
+        }
+        match &mut self.current {
+            Some((_, image)) => image,
+            None => unreachable!("set above"),
+        }
+    }
+
+    fn other(&mut self, item: &Item) {
+        match item {
+            Item::Process { image, forked_from, .. } => {
+                let board = self.judge.board(*image);
+                if let Some(parent) = forked_from {
+                    // A child maps what its parent mapped, and counts its loader calls on.
+                    let (modules, epoch) = {
+                        let parent = self.image(*parent);
+                        (parent.modules.clone(), parent.epoch)
+                    };
+                    let child = self.image(*image);
+                    *child = Image { modules, epoch, board };
+                } else {
+                    self.image(*image).board = board;
+                }
+            }
+            Item::ModuleAdd { image, module } => self.image(*image).modules.add(module.clone()),
+            Item::ModuleRemove { image, start } => self.image(*image).modules.remove(*start),
+            Item::LoaderCalled { image, epoch } => self.image(*image).epoch = *epoch,
+            Item::Ended { image, .. } => {
+                self.image(*image);
+                self.current = None;
+            }
+            Item::Event(_) => {}
+        }
+        self.outputs.item(item);
+    }
+
+    fn event(&mut self, event: &Event, frames: &[u64]) {
+        self.image(event.image);
+        let Some((_, image)) = &self.current else { return };
+        if self.naming == Naming::None || !self.outputs.wants_events() {
+            let call = Call {
+                name: "",
+                function: None,
+                module: None,
+                location: None,
+                address: event.caller,
+                op: event.op,
+                site: 0,
+            };
+            return self.outputs.event(event, &call);
+        }
+        let raw = self.naming == Naming::Raw;
+        let caller = self.finder.find(&image.modules, event.op, event.caller, frames, raw);
+        // Frames mean that the hook has no verdict yet, or that there are wrappers to look past.
+        if let Some(board) = image.board.filter(|_| !raw && (!frames.is_empty() || event.truncated)) {
+            self.judge.judge(board, event.caller, image.epoch, caller.verdict);
+            let mut verdict = caller.verdict;
+            for &address in frames {
+                if verdict == Verdict::Direct {
+                    break;
+                }
+                verdict = self.finder.verdict(&image.modules, address);
+                self.judge.judge(board, address, image.epoch, verdict);
+            }
+        }
+        let depth = usize::from(caller.depth);
+        let address = depth.checked_sub(1).and_then(|at| frames.get(at)).copied().unwrap_or(event.caller);
+        let call = Call {
+            name: &caller.name,
+            function: caller.function.as_deref(),
+            module: caller.module.as_deref(),
+            location: caller.location.as_ref().map(|(file, line)| (&**file, *line)),
+            address,
+            op: caller.operator.unwrap_or(event.op),
+            site: caller.id,
+        };
+        self.outputs.event(event, &call);
+    }
+}
+
+impl<J> Presenter<'_, J> {
+    /// The outputs, when there is nothing more to come.
+    #[must_use]
+    pub fn into_outputs(self) -> Outputs {
+        self.outputs
+    }
+}
