@@ -12,7 +12,9 @@ use crate::platform::sys;
 const DT_HASH: u64 = 4;
 const DT_STRTAB: u64 = 5;
 const DT_SYMTAB: u64 = 6;
-const PAGE: usize = 4096;
+/// As large as any kernel's page: aarch64 has 4, 16 and 64 KiB. The linker keeps that distance
+/// between what can be executed and what can't.
+const PAGE_MAX: usize = if cfg!(target_arch = "aarch64") { 64 << 10 } else { 4096 };
 
 /// One entry of the symbol table (ELF-64).
 #[repr(C)]
@@ -42,8 +44,9 @@ pub fn withdraw(name: &str) {
         if section == 0 || !is_text(strings + offset as usize, name.as_bytes()) {
             continue;
         }
-        let first = symbol as usize & !(PAGE - 1);
-        let length = (symbol as usize + size_of::<Symbol>()).next_multiple_of(PAGE) - first;
+        // The kernel rounds the end up to a page of its own. Before the hook's start is not ours.
+        let first = (symbol as usize & !(PAGE_MAX - 1)).max(base());
+        let length = symbol as usize + size_of::<Symbol>() - first;
         if sys::make_writable(first, length) {
             // SAFETY: just made writable. The loader reads the entry only while it looks symbols
             // up; either value is valid for it.

@@ -457,6 +457,16 @@ impl Inspection<'_> {
             }
         };
         match fault_of(&facts).or_else(|| privilege_of(path).map(Fault::Privileged)) {
+            // It may be a launcher of dynamic programs (busybox, a runner): those are traced. If
+            // nothing is, the run ends with an error.
+            Some(fault @ Fault::Static) => {
+                let error = self.error(interpreter, fault);
+                self.warn(
+                    format!("'{}' {}; only programs that it starts are traced", path.display(), error.fault),
+                    error.hint().as_deref(),
+                );
+                Ok(())
+            }
             Some(fault) => Err(self.error(interpreter, fault)),
             None => Ok(()),
         }

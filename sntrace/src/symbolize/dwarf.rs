@@ -36,8 +36,8 @@ type Context<'f> = addr2line::Context<Metered<'f>>;
 
 /// The DWARF of one module.
 pub(super) struct Dwarf<'f> {
-    main: gimli::DwarfSections<&'f [u8]>,
-    supplementary: Option<gimli::DwarfSections<&'f [u8]>>,
+    main: Sections<'f>,
+    supplementary: Option<Sections<'f>>,
     endian: RunTimeEndian,
     /// What `main` holds, to find units in.
     sections: gimli::Dwarf<Metered<'f>>,
@@ -52,22 +52,47 @@ pub(super) struct Dwarf<'f> {
 
 /// Sections that naming an address takes. The others (types, locations of variables, macros)
 /// can be most of the file and would be decompressed for nothing.
+const NEEDED: [SectionId; 10] = [
+    SectionId::DebugInfo,
+    SectionId::DebugAbbrev,
+    SectionId::DebugAddr,
+    SectionId::DebugAranges,
+    SectionId::DebugLine,
+    SectionId::DebugLineStr,
+    SectionId::DebugRanges,
+    SectionId::DebugRngLists,
+    SectionId::DebugStr,
+    SectionId::DebugStrOffsets,
+];
+
 pub(super) fn is_needed(id: SectionId) -> bool {
-    use SectionId::*;
-    matches!(
-        id,
-        DebugAbbrev
-            | DebugAddr
-            | DebugAranges
-            | DebugCuIndex
-            | DebugInfo
-            | DebugLine
-            | DebugLineStr
-            | DebugRanges
-            | DebugRngLists
-            | DebugStr
-            | DebugStrOffsets
-    )
+    NEEDED.contains(&id)
+}
+
+type Sections<'f> = [(SectionId, &'f [u8]); NEEDED.len()];
+
+fn load_sections<'f>(image: &Image<'f>, locator: &'f Locator) -> Sections<'f> {
+    let load = |id: SectionId| (id, image.section(id.name(), locator));
+    if !image.is_compressed(SectionId::DebugInfo.name()) {
+        return NEEDED.map(load);
+    }
+    // `.debug_info` is more than all others together, and decompressing is what the first name
+    // waits for (libc6-dbg: 8 MB): so it is done beside them.
+    std::thread::scope(|scope| {
+        let info = scope.spawn(|| load(SectionId::DebugInfo));
+        let others = NEEDED.map(|id| if id == SectionId::DebugInfo { (id, &[][..]) } else { load(id) });
+        let info = info.join().unwrap_or((SectionId::DebugInfo, &[]));
+        others.map(|section| if section.0 == info.0 { info } else { section })
+    })
+}
+
+fn dwarf_of<'f>(sections: &Sections<'f>, endian: RunTimeEndian, meter: &'f Meter) -> gimli::Dwarf<Metered<'f>> {
+    let section = |id: SectionId| {
+        let found = sections.iter().find(|section| section.0 == id);
+        Metered::new(found.map_or(&[], |section| section.1), endian, meter)
+    };
+    let Ok(dwarf) = gimli::Dwarf::load(|id| Ok::<_, std::convert::Infallible>(section(id)));
+    dwarf
 }
 
 pub(super) fn endian(image: &Image<'_>) -> RunTimeEndian {
@@ -78,21 +103,14 @@ impl<'f> Dwarf<'f> {
     /// The DWARF in `image`, which is the file of the module at `module` or its debug file.
     /// `None` if there is none, or none that can be read.
     pub(super) fn load(image: &Image<'f>, module: &'f Path, locator: &'f Locator) -> Option<Dwarf<'f>> {
-        let mut bytes = 0;
-        let mut sections = |image: &Image<'f>| {
-            gimli::DwarfSections::load(|id| {
-                let section = if is_needed(id) { image.section(id.name(), locator) } else { &[] };
-                bytes += section.len() as u64;
-                Ok::<&[u8], gimli::Error>(section)
-            })
-            .ok()
-        };
-        let main = sections(image)?;
-        let supplementary = locator.supplementary(image).and_then(|image| sections(&image));
+        let main = load_sections(image, locator);
+        let supplementary = locator.supplementary(image).map(|image| load_sections(&image, locator));
+        let size = |sections: &Sections<'f>| sections.iter().map(|section| section.1.len() as u64).sum::<u64>();
+        let bytes = size(&main) + supplementary.as_ref().map_or(0, size);
         let meter = locator.keep_meter(Meter::new(bytes));
         meter.start();
         let endian = endian(image);
-        let sections = main.borrow(|section| Metered::new(section, endian, meter));
+        let sections = dwarf_of(&main, endian, meter);
         Some(Dwarf {
             main,
             supplementary,
@@ -152,7 +170,7 @@ impl<'f> Dwarf<'f> {
         info.truncate(header.length_including_self()).ok()?;
         let mut nothing = info;
         nothing.empty();
-        let mut alone = self.main.borrow(|section| Metered::new(section, self.endian, self.meter));
+        let mut alone = dwarf_of(&self.main, self.endian, self.meter);
         alone.debug_info = info.into();
         // Its offsets are those of the whole file.
         alone.debug_aranges = nothing.into();
@@ -160,9 +178,10 @@ impl<'f> Dwarf<'f> {
     }
 
     fn whole_context(&self) -> Option<Context<'f>> {
-        let mut sections = self.main.borrow_with_sup(self.supplementary.as_ref(), |section| {
-            Metered::new(section, self.endian, self.meter)
-        });
+        let mut sections = dwarf_of(&self.main, self.endian, self.meter);
+        if let Some(supplementary) = &self.supplementary {
+            sections.set_sup(dwarf_of(supplementary, self.endian, self.meter));
+        }
         // Units that share their abbreviations (Rust's do) parse them once.
         sections.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
         Context::from_dwarf(sections).ok()

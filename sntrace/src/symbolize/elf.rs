@@ -83,6 +83,14 @@ impl<'f> Image<'f> {
         }
     }
 
+    /// Whether a section would have to be decompressed.
+    pub(super) fn is_compressed(&self, name: &str) -> bool {
+        self.file
+            .section_by_name(name)
+            .and_then(|section| section.compressed_data().ok())
+            .is_some_and(|data| data.format != object::CompressionFormat::None)
+    }
+
     /// Whether there is a full symbol table.
     pub(super) fn has_symbol_table(&self) -> bool {
         self.file.symbol_table().is_some()

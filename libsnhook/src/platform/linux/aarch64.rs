@@ -200,6 +200,90 @@ global_asm!(
     ".popsection",
 );
 
+// Also what the compiler calls by itself: an atomic operation is compiled into a call of a helper
+// that chooses between the single instructions of ARMv8.1 and a loop of exclusive loads and
+// stores. The helpers that come with Rust ask `getauxval` in a constructor, a symbol of the C
+// library that the hook must not need. These here always take the loop, which every processor
+// has; none is in the hot path. (`-C target-feature=-outline-atomics` would do the same, but only
+// for who remembers it.)
+//
+// Every name of an operation is the same code with acquire and release ordering: more than
+// `relax` asks for, and what `SeqCst` is compiled into too. They change nothing but x0 and
+// x15 to x17. Each lies in a section of its own, so that the unused ones are left out.
+#[cfg(not(test))]
+macro_rules! atomic_helper {
+    ($name:expr, $($line:expr),+ $(,)?) => {
+        global_asm!(
+            concat!(".pushsection .text.", $name, ",\"ax\",@progbits"),
+            ".p2align 2",
+            ".irp order, _relax, _acq, _rel, _acq_rel",
+            concat!(".hidden ", $name, "\\order"),
+            concat!(".globl ", $name, "\\order"),
+            concat!(".type ", $name, "\\order,@function"),
+            concat!($name, "\\order:"),
+            ".endr",
+            ".cfi_startproc",
+            $($line,)+
+            ".cfi_endproc",
+            ".popsection",
+        );
+    };
+}
+
+/// The helpers for operands of one size: its bytes, register letter, the letter that ends
+/// the instructions of that size, and the one of its extension.
+#[cfg(not(test))]
+macro_rules! atomic_helpers {
+    ($bytes:literal, $r:literal, $letter:literal, $extended:literal) => {
+        // x0: expected, x1: desired, x2: where. Returns what was there.
+        atomic_helper!(
+            concat!("__aarch64_cas", $bytes),
+            concat!("mov ", $r, "16, ", $r, "0"),
+            concat!("2: ldaxr", $letter, " ", $r, "0, [x2]"),
+            // Of a small operand's register, the upper bits may be anything.
+            concat!("cmp ", $r, "0, ", $r, "16, uxt", $extended),
+            "b.ne 3f",
+            concat!("stlxr", $letter, " w17, ", $r, "1, [x2]"),
+            "cbnz w17, 2b",
+            "3: ret",
+        );
+        // x0: operand, x1: where. Returns what was there.
+        atomic_helper!(
+            concat!("__aarch64_swp", $bytes),
+            concat!("mov ", $r, "16, ", $r, "0"),
+            concat!("2: ldaxr", $letter, " ", $r, "0, [x1]"),
+            concat!("stlxr", $letter, " w17, ", $r, "16, [x1]"),
+            "cbnz w17, 2b",
+            "ret",
+        );
+        atomic_helpers!(@calculate "ldadd", "add", $bytes, $r, $letter);
+        atomic_helpers!(@calculate "ldclr", "bic", $bytes, $r, $letter);
+        atomic_helpers!(@calculate "ldeor", "eor", $bytes, $r, $letter);
+        atomic_helpers!(@calculate "ldset", "orr", $bytes, $r, $letter);
+    };
+    (@calculate $operation:literal, $instruction:literal, $bytes:literal, $r:literal, $letter:literal) => {
+        // x0: operand, x1: where. Returns what was there.
+        atomic_helper!(
+            concat!("__aarch64_", $operation, $bytes),
+            concat!("mov ", $r, "16, ", $r, "0"),
+            concat!("2: ldaxr", $letter, " ", $r, "0, [x1]"),
+            concat!($instruction, " ", $r, "17, ", $r, "0, ", $r, "16"),
+            concat!("stlxr", $letter, " w15, ", $r, "17, [x1]"),
+            "cbnz w15, 2b",
+            "ret",
+        );
+    };
+}
+
+#[cfg(not(test))]
+atomic_helpers!("1", "w", "b", "b");
+#[cfg(not(test))]
+atomic_helpers!("2", "w", "h", "h");
+#[cfg(not(test))]
+atomic_helpers!("4", "w", "", "w");
+#[cfg(not(test))]
+atomic_helpers!("8", "x", "", "x");
+
 /// `entry!(name, arguments, body)` defines the interposed symbol `name` of a function with that
 /// many integer arguments. It captures what only the first instruction can know and goes on in
 /// `body`, whose parameters are the function's own, then stack pointer at entry, frame pointer,
