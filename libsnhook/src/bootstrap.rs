@@ -40,6 +40,8 @@ pub fn readable_from(block: usize) -> usize {
 }
 
 /// A zeroed block, or 0 when the heap is used up.
+#[cold]
+#[inline(never)]
 pub fn allocate(size: usize, alignment: usize) -> usize {
     let alignment = alignment.max(ALIGNMENT);
     // Room for any alignment; the heap is zeroed and nothing is ever reused.

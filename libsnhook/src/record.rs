@@ -86,12 +86,22 @@ fn is_direct(state: &ThreadState, ra: usize) -> bool {
 
 /// Enters a lane that has room, reads the clock, writes, publishes.
 #[inline(always)]
-fn put(lane: &mut Producer, op: Op, block: usize, size: usize, caller: usize, operands: [u64; 3], frames: &Frames) {
+#[allow(clippy::too_many_arguments)] // One event's fields; a struct would only rename them.
+fn put(
+    lane: &mut Producer,
+    op: Op,
+    block: usize,
+    size: usize,
+    caller: usize,
+    operands: [u64; 3],
+    frames: &[u64],
+    truncated: bool,
+) {
     lane.enter();
     let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: caller as u64, operands };
     // SAFETY: the caller has found room for an event.
     let slot = unsafe { lane.slot::<SLOT>() };
-    let words = write_event(slot, &event, frames.as_slice(), frames.truncated);
+    let words = write_event(slot, &event, frames, truncated);
     lane.publish(words);
 }
 
@@ -99,8 +109,7 @@ fn put(lane: &mut Producer, op: Op, block: usize, size: usize, caller: usize, op
 #[inline(always)]
 pub fn note(state: &mut ThreadState, site: &Site, op: Op, block: usize, size: usize, operands: [u64; 3]) {
     if state.main.has_room() && !state.main.is_inside() && is_direct(state, site.ra) {
-        let none = Frames::new();
-        put(&mut state.main, op, block, size, site.ra, operands, &none);
+        put(&mut state.main, op, block, size, site.ra, operands, &[], false);
     } else {
         note_further(state, site, op, block, size, operands);
     }
@@ -115,21 +124,21 @@ fn note_further(state: &mut ThreadState, site: &Site, op: Op, block: usize, size
         // Looking at the stack may have used up the room (a module was announced) or let a
         // signal handler in.
         if state.main.has_room() && !state.main.is_inside() {
-            return put(&mut state.main, op, block, size, site.ra, operands, &frames);
+            return put(&mut state.main, op, block, size, site.ra, operands, frames.as_slice(), frames.truncated);
         }
     }
-    note_rarely(state, site, op, block, size, operands, frames);
+    note_rarely(state, site, op, block, size, operands, &mut frames);
 }
 
 #[cold]
 #[inline(never)]
-fn note_rarely(state: &mut ThreadState, site: &Site, op: Op, block: usize, size: usize, operands: [u64; 3], mut frames: Frames) {
+fn note_rarely(state: &mut ThreadState, site: &Site, op: Op, block: usize, size: usize, operands: [u64; 3], frames: &mut Frames) {
     let Some(state) = thread::attached(state) else { return };
     if frames.count == 0 && !frames.truncated {
-        callers::collect(state, site, &mut frames);
+        callers::collect(state, site, frames);
     }
     match thread::writer(state) {
-        Writer::Lane(lane) => put(lane, op, block, size, site.ra, operands, &frames),
+        Writer::Lane(lane) => put(lane, op, block, size, site.ra, operands, frames.as_slice(), frames.truncated),
         Writer::Pipe => {
             let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: site.ra as u64, operands };
             pipe::send_event(state, &event, frames.as_slice(), frames.truncated);
@@ -150,25 +159,39 @@ pub fn note_replacing(
     third: u64,
     call: impl FnOnce() -> usize,
 ) -> usize {
-    let mut frames = Frames::new();
-    if !(state.main.has_room() && !state.main.is_inside() && is_direct(state, site.ra)) {
-        let Some(attached) = thread::attached(state) else { return call() };
-        callers::collect(attached, site, &mut frames);
-        // Whatever room there was, it is the right lane that counts from here on.
-        return match thread::writer(attached) {
-            Writer::Lane(lane) => replace_in(lane, site, op, old, size, third, &frames, call),
-            Writer::Pipe => {
-                let started = clock::now();
-                let block = call();
-                let operands = [old as u64, started, third];
-                let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: site.ra as u64, operands };
-                pipe::send_event(attached, &event, frames.as_slice(), frames.truncated);
-                block
-            }
-            Writer::Nowhere => call(),
-        };
+    if state.main.has_room() && !state.main.is_inside() && is_direct(state, site.ra) {
+        return replace_in(&mut state.main, site, op, old, size, third, &[], false, call);
     }
-    replace_in(&mut state.main, site, op, old, size, third, &frames, call)
+    replace_further(state, site, op, old, size, third, call)
+}
+
+/// The rest of [`note_replacing`].
+#[inline(never)]
+fn replace_further(
+    state: &mut ThreadState,
+    site: &Site,
+    op: Op,
+    old: usize,
+    size: usize,
+    third: u64,
+    call: impl FnOnce() -> usize,
+) -> usize {
+    let mut frames = Frames::new();
+    let Some(state) = thread::attached(state) else { return call() };
+    callers::collect(state, site, &mut frames);
+    // Whatever room there was, it is the right lane that counts from here on.
+    match thread::writer(state) {
+        Writer::Lane(lane) => replace_in(lane, site, op, old, size, third, frames.as_slice(), frames.truncated, call),
+        Writer::Pipe => {
+            let started = clock::now();
+            let block = call();
+            let operands = [old as u64, started, third];
+            let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: site.ra as u64, operands };
+            pipe::send_event(state, &event, frames.as_slice(), frames.truncated);
+            block
+        }
+        Writer::Nowhere => call(),
+    }
 }
 
 #[inline(always)]
@@ -180,7 +203,8 @@ fn replace_in(
     old: usize,
     size: usize,
     third: u64,
-    frames: &Frames,
+    frames: &[u64],
+    truncated: bool,
     call: impl FnOnce() -> usize,
 ) -> usize {
     lane.enter();
@@ -190,7 +214,7 @@ fn replace_in(
     let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: site.ra as u64, operands };
     // SAFETY: room was found before, and nobody else writes to this lane while it is entered.
     let slot = unsafe { lane.slot::<SLOT>() };
-    let words = write_event(slot, &event, frames.as_slice(), frames.truncated);
+    let words = write_event(slot, &event, frames, truncated);
     lane.publish(words);
     block
 }

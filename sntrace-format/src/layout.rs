@@ -29,9 +29,10 @@ pub const IMAGES_OFFSET: usize = ALIGNMENT;
 pub const LANES_OFFSET: usize = IMAGES_OFFSET + IMAGE_SLOTS * IMAGE_SLOT_BYTES;
 /// How many lanes a run can have at a time; a thread beyond uses the pipe.
 pub const LANES: usize = 16384;
-/// Bytes of one ring. Small enough to stay in a core's second-level cache, large enough that a
-/// wait for the launcher (two context switches, some 5 us) is spread over thousands of events.
-pub const LANE_BYTES: usize = 256 << 10;
+/// Bytes of one ring. A thread that must wait for the launcher finds its caches cold when it goes
+/// on (measured on a virtual machine: half a millisecond until they are warm), so waits must be
+/// rare: a ring holds some 43,000 events. Only pages that were written take memory.
+pub const LANE_BYTES: usize = 1 << 20;
 /// Words of one ring.
 pub const LANE_WORDS: u64 = (LANE_BYTES / 8) as u64;
 /// Bytes from one lane to the next.

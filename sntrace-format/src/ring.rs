@@ -51,6 +51,10 @@ pub const ROOM_WORDS: u64 = 2;
 /// After this many words the producer rings the doorbell.
 pub const CHUNK_WORDS: u64 = if RING_WORDS < 64 { 3 } else { RING_WORDS / 8 };
 
+/// How far ahead of the producer lines are fetched: four cache lines, some ten events.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const PREFETCH_WORDS: u64 = 32;
+
 /// The header of a lane, at the start of its first page.
 #[repr(C, align(64))]
 pub struct LaneHeader {
@@ -199,10 +203,28 @@ impl Producer {
     /// Announces a record, before its clock is read. Needs a lane.
     #[inline(always)]
     pub fn enter(&mut self) {
+        self.prefetch();
         self.lane().producer.progress.store(self.position << 1 | 1, Ordering::Relaxed);
         // The compiler must not move the clock above the store; the processor is dealt with by
         // the consumer's membarrier.
         compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Asks for the cache line that will be written a few records from now. The consumer has
+    /// read it since it was last written, so the producer's core must get it back from the
+    /// consumer's: some 100 ns, during which no younger store could complete.
+    #[inline(always)]
+    fn prefetch(&self) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        {
+            let ahead = ((self.position + PREFETCH_WORDS) % RING_WORDS) as usize;
+            // SAFETY: a prefetch has no effect but on time, and the address is in the ring. A
+            // processor without the instruction takes it for a no-op.
+            unsafe {
+                core::arch::asm!("prefetchw byte ptr [{}]", in(reg) self.data.add(ahead),
+                    options(nostack, readonly, preserves_flags));
+            }
+        }
     }
 
     /// Takes the announcement back: no record came of it.

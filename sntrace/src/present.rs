@@ -85,7 +85,6 @@ impl<'f, J: Judge> Presenter<'f, J> {
                 other => self.other(other),
             }
         }
-        self.outputs.flush();
     }
 
     fn image(&mut self, id: ImageId) -> &mut Image {

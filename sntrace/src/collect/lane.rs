@@ -5,7 +5,7 @@
 
 use sntrace_format::control::{self, BODY_MAX, Control};
 use sntrace_format::record::{Record, Words, decode};
-use sntrace_format::ring::Consumer;
+use sntrace_format::ring::{Consumer, RING_WORDS};
 
 use super::order::SourceId;
 use crate::trace::ImageId;
@@ -50,7 +50,10 @@ pub fn decode_one<W: Words + ?Sized>(words: &W, mut each: impl FnMut(Entry<'_>))
     match record {
         Record::Pad => return Ok(None),
         Record::Event { event, frames_at, frames, truncated } => {
-            let frames = (frames_at..frames_at + frames).map(|at| words.word(at)).collect();
+            let frames = match frames {
+                0 => smallvec::SmallVec::new(),
+                _ => (frames_at..frames_at + frames).map(|at| words.word(at)).collect(),
+            };
             each(Entry::Event { event, frames, truncated });
         }
         Record::Control { time, kind, bytes } => {
@@ -68,37 +71,42 @@ pub fn decode_one<W: Words + ?Sized>(words: &W, mut each: impl FnMut(Entry<'_>))
 pub struct Damaged;
 
 impl Lane {
-    /// Reads everything published up to `position`. Returns whether there was anything.
-    pub fn read(&mut self, position: u64, mut each: impl FnMut(&mut LaneThread, Entry<'_>)) -> bool {
-        let begin = self.consumer.tail();
-        let mut thread = LaneThread { tid: self.tid, thread: self.thread };
+    /// Moves everything published up to `position` into `words` and gives the room back at once,
+    /// so that the producer writes on while the records are worked through. Returns where they
+    /// start, for [`Lane::decode`].
+    pub fn take(&mut self, position: u64, words: &mut Vec<u64>) -> u64 {
+        words.clear();
+        let start = self.consumer.tail();
         while !self.damaged && self.consumer.tail() < position {
-            let Some(words) = self.consumer.published(position) else {
+            let Some(piece) = self.consumer.published(position) else {
                 self.damaged = true;
                 break;
             };
-            let mut at = 0;
-            let mut to_end = false;
-            while at < words.len() {
-                match decode_one(&words[at..], |entry| each(&mut thread, entry)) {
-                    Ok(Some(taken)) => at += taken,
-                    Ok(None) => {
-                        to_end = true;
-                        break;
-                    }
-                    Err(Damaged) => {
-                        self.damaged = true;
-                        break;
-                    }
+            // Relaxed: `progress` acquired the position behind these words.
+            words.extend(piece.iter().map(|word| word.load(std::sync::atomic::Ordering::Relaxed)));
+            self.consumer.skip(piece.len() as u64);
+        }
+        if !words.is_empty() && self.consumer.release() {
+            super::segment::futex_wake(self.consumer.header().waiting());
+        }
+        start
+    }
+
+    /// Hands the records in `words`, taken from position `start` on, on one by one.
+    pub fn decode(&mut self, start: u64, words: &[u64], mut each: impl FnMut(&mut LaneThread, Entry<'_>)) {
+        let mut thread = LaneThread { tid: self.tid, thread: self.thread };
+        let mut at = 0;
+        while let Some(rest) = words.get(at..).filter(|rest| !rest.is_empty()) {
+            match decode_one(rest, |entry| each(&mut thread, entry)) {
+                Ok(Some(taken)) => at += taken,
+                Ok(None) => at += (RING_WORDS - (start + at as u64) % RING_WORDS) as usize,
+                Err(Damaged) => {
+                    self.damaged = true;
+                    break;
                 }
-            }
-            self.consumer.skip(at as u64);
-            if to_end {
-                self.consumer.skip(self.consumer.left_to_end());
             }
         }
         (self.tid, self.thread) = (thread.tid, thread.thread);
-        self.consumer.tail() != begin
     }
 }
 

@@ -24,6 +24,7 @@ pub struct Block {
 pub struct AddressHasher(u64);
 
 impl Hasher for AddressHasher {
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
@@ -32,6 +33,7 @@ impl Hasher for AddressHasher {
             self.write_u64(u64::from(byte));
         }
     }
+    #[inline]
     fn write_u64(&mut self, word: u64) {
         let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // hashbrown takes its tag from the top bits and the place from the bottom ones.
@@ -47,24 +49,23 @@ pub struct LiveBlocks {
 }
 
 impl LiveBlocks {
-    /// Whether a block is live at `address`.
-    #[must_use]
-    pub fn contains(&self, address: u64) -> bool {
-        self.blocks.contains_key(&address)
-    }
-
-    /// A block begins; returns the one that was thought to live there.
-    pub fn insert(&mut self, address: u64, block: Block) -> Option<Block> {
-        self.bytes = self.bytes.wrapping_add(block.bytes);
-        let old = self.blocks.insert(address, block);
-        if let Some(old) = old {
-            self.bytes = self.bytes.wrapping_sub(old.bytes);
+    /// A block begins, unless one is live at its address already: then nothing changes.
+    /// Returns whether it did.
+    #[inline]
+    pub fn begin(&mut self, address: u64, block: Block) -> bool {
+        match self.blocks.entry(address) {
+            hashbrown::hash_map::Entry::Occupied(_) => false,
+            hashbrown::hash_map::Entry::Vacant(place) => {
+                self.bytes = self.bytes.wrapping_add(block.bytes);
+                place.insert(block);
+                true
+            }
         }
-        old
     }
 
-    /// A block ends.
-    pub fn remove(&mut self, address: u64) -> Option<Block> {
+    /// A block ends; `None` if none was live there.
+    #[inline]
+    pub fn end(&mut self, address: u64) -> Option<Block> {
         let block = self.blocks.remove(&address)?;
         self.bytes = self.bytes.wrapping_sub(block.bytes);
         Some(block)

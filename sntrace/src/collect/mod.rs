@@ -36,7 +36,7 @@ use crate::trace::{Batch, Exit, ImageId, Module};
 use lane::{Entry, Lane, LaneThread, decode_one};
 use order::{Delivery, Orderer, OrderStatistics, RawEvent, SourceId};
 use pipe::PipeReader;
-use segment::{Segment, futex_wake};
+use segment::Segment;
 use ticks::{Clock, Timeline};
 
 /// Deliveries held back at most while a thread is stopped inside a record.
@@ -44,7 +44,10 @@ pub const BUFFERED_MAX: usize = 400_000;
 /// How long a thread inside a record is waited for.
 pub const PATIENCE: Duration = Duration::from_millis(200);
 /// Items in a batch.
-const BATCH_ITEMS: usize = 8192;
+///
+/// Few enough to stay in a core's own cache: a larger batch would push the program's memory out
+/// of the caches that it shares with the launcher.
+const BATCH_ITEMS: usize = 512;
 /// The longest sleep: after it even a chunk that is not full is read.
 const SLEEP: Duration = Duration::from_millis(20);
 /// How often processes whose end nobody tells are looked at.
@@ -58,6 +61,14 @@ pub trait Supervision {
     fn take_exits(&self) -> Vec<(u32, Exit)>;
     /// Whether no process is left, or the user wants to wait no longer.
     fn is_over(&self) -> bool;
+}
+
+/// Where batches go.
+pub trait Downstream {
+    /// Takes a batch's contents and leaves an empty one.
+    fn take(&mut self, batch: &mut Batch);
+    /// Nothing more is there for the moment: what is buffered should be seen.
+    fn idle(&mut self);
 }
 
 /// What is known at the end besides the events.
@@ -100,6 +111,12 @@ impl Boards {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(&image).copied()
     }
 
+    fn remember(&self, image: ImageId, slot: Option<usize>) {
+        if let Some(slot) = slot {
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(image, slot);
+        }
+    }
+
     /// Tells the image's hook what a call site is.
     pub fn judge(&self, board: usize, address: u64, epoch: u32, what: Verdict) {
         if let Some(segment) = &self.segment {
@@ -122,10 +139,14 @@ pub struct Collector {
     pipe_images: HashMap<u64, ImageId>,
     boards: Boards,
     batch: Batch,
+    /// Words taken from a lane, while they are worked through.
+    words: Vec<u64>,
     statistics: Statistics,
     /// Since when a thread inside a record holds the others up.
     held_up: Option<Instant>,
     barrier_works: bool,
+    /// Whether there is one lane and nothing else.
+    alone: bool,
     last_look: Instant,
 }
 
@@ -148,9 +169,11 @@ impl Collector {
             images: HashMap::new(),
             pipe_images: HashMap::new(),
             batch: Batch::default(),
+            words: Vec::new(),
             statistics: Statistics::default(),
             held_up: None,
             barrier_works: true,
+            alone: false,
             last_look: Instant::now(),
         }
     }
@@ -163,22 +186,23 @@ impl Collector {
 
     /// Collects until the run is over; hands full batches, and part-full ones when there is
     /// nothing else to do, to `send`.
-    pub fn run(&mut self, supervision: &dyn Supervision, mut send: impl FnMut(Batch)) -> Statistics {
+    pub fn run(&mut self, supervision: &dyn Supervision, send: &mut dyn Downstream) -> Statistics {
         loop {
             let over = supervision.is_over();
             for (pid, exit) in supervision.take_exits() {
                 self.process_ended(pid, exit);
             }
-            let any = self.round(over, &mut send);
+            let any = self.round(over, send);
             if over {
                 break;
             }
             if !any {
-                self.flush(&mut send);
+                self.flush(send);
+                send.idle();
                 self.sleep(supervision);
             }
         }
-        self.end(&mut send)
+        self.end(send)
     }
 
     fn sleep(&mut self, supervision: &dyn Supervision) {
@@ -194,14 +218,14 @@ impl Collector {
         }
     }
 
-    fn flush(&mut self, send: &mut impl FnMut(Batch)) {
+    fn flush(&mut self, send: &mut dyn Downstream) {
         if !self.batch.items.is_empty() {
-            send(std::mem::take(&mut self.batch));
+            send.take(&mut self.batch);
         }
     }
 
     /// One round. Returns whether anything was read.
-    fn round(&mut self, over: bool, send: &mut impl FnMut(Batch)) -> bool {
+    fn round(&mut self, over: bool, send: &mut dyn Downstream) -> bool {
         let now = self.timeline.sync();
         let mut any = self.read_lanes(now, send);
         any |= self.read_pipe();
@@ -214,7 +238,7 @@ impl Collector {
         any
     }
 
-    fn read_lanes(&mut self, now: u64, send: &mut impl FnMut(Batch)) -> bool {
+    fn read_lanes(&mut self, now: u64, send: &mut dyn Downstream) -> bool {
         let Some(segment) = self.segment.clone() else { return false };
         let header = segment.header();
         header.heartbeat.fetch_add(1, Ordering::Relaxed);
@@ -225,6 +249,7 @@ impl Collector {
         if self.lanes.len() < claimed {
             self.lanes.resize_with(claimed, || None);
         }
+        self.alone = claimed <= 1 && self.pipe_images.is_empty();
         let mut any = false;
         let full = self.orderer.buffered() > BUFFERED_MAX;
         for index in 0..claimed {
@@ -244,7 +269,7 @@ impl Collector {
             }
             // A thread that holds the others up is read whatever happens.
             if !full || progress.inside {
-                any |= self.read_lane(&segment, &mut lane, progress.position);
+                any |= self.read_lane(&segment, &mut lane, progress.position, now, send);
             }
             self.lanes[index] = Some(lane);
             if self.orderer.buffered() > BUFFERED_MAX / 4 {
@@ -270,32 +295,44 @@ impl Collector {
         }
     }
 
-    fn read_lane(&mut self, segment: &Segment, lane: &mut Lane, position: u64) -> bool {
+    fn read_lane(&mut self, segment: &Segment, lane: &mut Lane, position: u64, now: u64, send: &mut dyn Downstream) -> bool {
         let (image, source) = (lane.image, lane.source);
-        let mut controls = Vec::new();
+        let mut began = Vec::new();
+        let boards = &self.boards;
         let orderer = &mut self.orderer;
         let was_damaged = lane.damaged;
-        let any = lane.read(position, |thread, entry| match entry {
+        // The only lane of the run: nothing earlier than `now` can come from anywhere else.
+        let (alone, timeline, batch) = (self.alone, &self.timeline, &mut self.batch);
+        let mut words = std::mem::take(&mut self.words);
+        let start = lane.take(position, &mut words);
+        lane.decode(start, &words, |thread, entry| match entry {
             Entry::Event { event, frames, truncated } => {
                 let raw = RawEvent { event, frames, truncated, tid: thread.tid, thread: thread.thread };
-                orderer.deliver(source, image, event.time, Delivery::Event(raw));
+                if alone && event.time <= now && orderer.is_empty() {
+                    orderer.pass(source, image, &raw, timeline, batch);
+                    if batch.items.len() >= BATCH_ITEMS {
+                        send.take(batch);
+                    }
+                } else {
+                    orderer.deliver(source, image, event.time, Delivery::Event(raw));
+                }
             }
             Entry::Control(time, message) => {
-                if let Some(pid) = deliver_control(orderer, source, image, time, &message, thread, |key| {
-                    u32::try_from(key).ok().filter(|&key| key != 0).map(ImageId)
-                }) {
-                    controls.push(pid);
+                let parent = |key| u32::try_from(key).ok().filter(|&key| key != 0).map(ImageId);
+                if let Some(pid) = deliver_control(orderer, source, image, time, &message, thread, parent) {
+                    // Known before the item is presented, which asks for it.
+                    let slot = segment.slot_of(image.0);
+                    boards.remember(image, slot);
+                    began.push((pid, slot));
                 }
             }
         });
         if lane.damaged && !was_damaged {
             self.statistics.damaged += 1;
         }
-        if any && lane.consumer.release() {
-            futex_wake(lane.consumer.header().waiting());
-        }
-        for pid in controls {
-            let slot = segment.slot_of(image.0);
+        let any = !words.is_empty();
+        self.words = words;
+        for (pid, slot) in began {
             self.image_began(image, pid, slot);
         }
         any
@@ -345,9 +382,6 @@ impl Collector {
 
     fn image_began(&mut self, image: ImageId, pid: u32, slot: Option<usize>) {
         self.statistics.images += 1;
-        if let Some(slot) = slot {
-            self.boards.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(image, slot);
-        }
         // The same process with another program: the old one is over.
         for (&other, old) in &mut self.images {
             if old.pid == pid && other != image && old.exit.is_none() {
@@ -375,7 +409,7 @@ impl Collector {
     }
 
     /// Reads the last of images that ended and gives their lanes and slots back.
-    fn free_ended_images(&mut self, now: u64, send: &mut impl FnMut(Batch)) {
+    fn free_ended_images(&mut self, now: u64, send: &mut dyn Downstream) {
         let ended: Vec<ImageId> =
             self.images.iter().filter(|(_, image)| image.exit.is_some()).map(|(&id, _)| id).collect();
         for id in ended {
@@ -390,7 +424,7 @@ impl Collector {
                         None => self.new_lane(&segment, index, id),
                     };
                     let position = lane.consumer.progress().position;
-                    self.read_lane(&segment, &mut lane, position);
+                    self.read_lane(&segment, &mut lane, position, now, send);
                     self.statistics.dropped_events += lane.consumer.header().dropped();
                     source = Some(lane.source);
                     let header = segment.lane(index);
@@ -421,28 +455,20 @@ impl Collector {
             self.held_up = None;
             return now;
         }
-        if self.orderer.buffered() < BUFFERED_MAX {
-            // Not yet a nuisance; only the time in which nothing at all comes out counts.
-            let since = *self.held_up.get_or_insert_with(Instant::now);
-            if since.elapsed() < PATIENCE {
-                return late;
-            }
-        } else {
-            let since = *self.held_up.get_or_insert_with(Instant::now);
-            if since.elapsed() < PATIENCE {
-                return late;
-            }
+        let since = *self.held_up.get_or_insert_with(Instant::now);
+        if since.elapsed() < PATIENCE {
+            return late;
         }
         self.statistics.impatient += 1;
         now
     }
 
-    fn emit(&mut self, now: u64, finally: bool, send: &mut impl FnMut(Batch)) {
+    fn emit(&mut self, now: u64, finally: bool, send: &mut dyn Downstream) {
         let watermark = if self.lanes.is_empty() { now } else { self.watermark(now) };
         loop {
             let more = self.orderer.advance(watermark, finally, BATCH_ITEMS, &self.timeline, &mut self.batch);
             if self.batch.items.len() >= BATCH_ITEMS {
-                send(std::mem::take(&mut self.batch));
+                self.flush(send);
             }
             if !more {
                 return;
@@ -451,7 +477,7 @@ impl Collector {
     }
 
     /// Everything is over: reads and emits the rest.
-    fn end(&mut self, send: &mut impl FnMut(Batch)) -> Statistics {
+    fn end(&mut self, send: &mut dyn Downstream) -> Statistics {
         let now = self.timeline.sync();
         while self.read_pipe() {}
         self.read_lanes(now, send);

@@ -235,48 +235,51 @@ impl Orderer {
         first.map(|(at, _)| (at, second))
     }
 
+    #[inline]
     fn live(&mut self, image: ImageId) -> &mut LiveBlocks {
         if self.current.0 != image {
-            let next = self.images.remove(&image).unwrap_or_default();
-            let (old, blocks) = std::mem::replace(&mut self.current, (image, next));
-            self.images.insert(old, blocks);
+            self.change_image(image);
         }
         &mut self.current.1
     }
 
+    #[cold]
+    fn change_image(&mut self, image: ImageId) {
+        {
+            let next = self.images.remove(&image).unwrap_or_default();
+            let (old, blocks) = std::mem::replace(&mut self.current, (image, next));
+            self.images.insert(old, blocks);
+        }
+    }
+
     fn emit(&mut self, waiting: Waiting, skew: u64, may_wait: bool, chain: u32, timeline: &Timeline, out: &mut Batch) -> Emitted {
-        let image = waiting.image;
-        let raw = match waiting.delivery {
-            Delivery::Event(raw) => raw,
+        let Waiting { image, time, .. } = waiting;
+        match waiting.delivery {
+            Delivery::Event(raw) => match self.apply(image, time, &raw, skew, may_wait, chain, timeline, out) {
+                true => Emitted::Yes,
+                false => Emitted::MustWait(Box::new(Waiting { delivery: Delivery::Event(raw), ..waiting })),
+            },
             other => {
-                self.emit_other(image, waiting.time, other, timeline, out);
-                return Emitted::Yes;
-            }
-        };
-        let event = &raw.event;
-        let succeeded = event.block != 0;
-        let mapping = event.op.is_mapping();
-        let old = if event.op.replaces() { event.operands[0] } else { 0 };
-        if !mapping && event.op.acquires() && succeeded && event.block != old && self.live(image).contains(event.block) {
-            // Whoever owns the block must have released it by now.
-            let limit = waiting.time.saturating_add(skew);
-            match self.find(image, |other| releases(other, event.block, limit)) {
-                Some(cause) if chain < CHAIN_MAX => self.emit_through(cause, skew, chain, timeline, out),
-                None if may_wait => {
-                    return Emitted::MustWait(Box::new(Waiting { delivery: Delivery::Event(raw), ..waiting }));
-                }
-                _ => {}
+                self.emit_other(image, time, other, timeline, out);
+                Emitted::Yes
             }
         }
-        let released_address = if event.op.only_releases() { event.block } else { old };
-        if !mapping && released_address != 0 && !self.live(image).contains(released_address) && chain < CHAIN_MAX {
-            let limit = waiting.time.saturating_add(skew);
-            if let Some(cause) = self.find(image, |other| gives(other, released_address, limit)) {
-                self.emit_through(cause, skew, chain, timeline, out);
-            }
-        }
-        self.apply(image, waiting.time, &raw, timeline, out);
-        Emitted::Yes
+    }
+
+    /// Emits an event of a source that has nothing waiting, in a run in which no other source
+    /// can have anything earlier. The short way for programs with one thread.
+    #[inline]
+    pub fn pass(&mut self, source: SourceId, image: ImageId, raw: &RawEvent, timeline: &Timeline, out: &mut Batch) {
+        let source = &mut self.sources[source.0];
+        source.last_time = source.last_time.max(raw.event.time);
+        let time = source.last_time;
+        let _ = self.apply(image, time, raw, 0, false, 0, timeline, out);
+    }
+
+    /// Whether nothing waits anywhere.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffered == 0
     }
 
     /// Where the first waiting event is that `wanted` accepts: source and number.
@@ -304,12 +307,26 @@ impl Orderer {
         }
     }
 
-    /// Updates the live blocks and hands the event on.
-    fn apply(&mut self, image: ImageId, time: u64, raw: &RawEvent, timeline: &Timeline, out: &mut Batch) {
+    /// Updates the live blocks and hands the event on. False: its cause has yet to arrive, and
+    /// nothing was done.
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // What `advance` holds constant.
+    fn apply(
+        &mut self,
+        image: ImageId,
+        time: u64,
+        raw: &RawEvent,
+        skew: u64,
+        may_wait: bool,
+        chain: u32,
+        timeline: &Timeline,
+        out: &mut Batch,
+    ) -> bool {
         let event = &raw.event;
         let op = event.op;
         let (mut count, mut alignment, mut old_block) = (1, 0, 0);
         match op {
+            Op::Malloc | Op::Free => {}
             Op::Calloc => count = event.operands[0],
             Op::Realloc | Op::Mremap => old_block = event.operands[0],
             Op::Reallocarray => (old_block, count) = (event.operands[0], event.operands[2]),
@@ -319,29 +336,51 @@ impl Orderer {
         let (mut released, mut temporary) = (None, false);
         if !op.is_mapping() {
             let serial = self.serials.get(raw.thread as usize).copied().unwrap_or(0);
-            let bytes = count.saturating_mul(event.size);
+            let obtained = if op.acquires() { event.block } else { 0 };
+            if obtained != 0 && obtained != old_block {
+                let block = Block { bytes: count.saturating_mul(event.size), thread: raw.thread, serial: serial.wrapping_add(1) };
+                if !self.live(image).begin(obtained, block)
+                    && !self.begin_reused(image, time, obtained, block, skew, may_wait, chain, timeline, out)
+                {
+                    return false;
+                }
+            }
             // glibc's realloc(block, 0) frees and returns null; any other null left it alone.
             let freed_by_zero = op == Op::Realloc && event.block == 0 && event.size == 0;
-            if op.only_releases() {
-                let block = self.live(image).remove(event.block);
-                released = block.map(|block| block.bytes);
-                temporary = block.is_some_and(|block| block.thread == raw.thread && block.serial == serial);
-            } else if old_block != 0 && (event.block != 0 || freed_by_zero) {
-                released = self.live(image).remove(old_block).map(|block| block.bytes);
+            let given_back = match op.only_releases() {
+                true => event.block,
+                false if event.block != 0 || freed_by_zero => old_block,
+                false => 0,
+            };
+            if given_back != 0 {
+                let mut ended = self.live(image).end(given_back);
+                if ended.is_none() && chain < CHAIN_MAX {
+                    let limit = time.saturating_add(skew);
+                    if let Some(cause) = self.find(image, |other| gives(other, given_back, limit)) {
+                        self.emit_through(cause, skew, chain, timeline, out);
+                        ended = self.live(image).end(given_back);
+                    }
+                }
+                released = ended.map(|block| block.bytes);
+                temporary = op.only_releases()
+                    && ended.is_some_and(|block| block.thread == raw.thread && block.serial == serial);
             }
-            if op.acquires() && event.block != 0 {
+            if obtained != 0 {
                 let serial = serial.wrapping_add(1);
                 if let Some(place) = self.serials.get_mut(raw.thread as usize) {
                     *place = serial;
                 }
-                let block = Block { bytes, thread: raw.thread, serial };
-                if self.live(image).insert(event.block, block).is_some() {
-                    self.statistics.unseen_releases += 1;
+                if obtained == old_block {
+                    // Grown or shrunk in place.
+                    let bytes = count.saturating_mul(event.size);
+                    self.live(image).begin(obtained, Block { bytes, thread: raw.thread, serial });
                 }
             }
         }
         let start = out.frames.len() as u32;
-        out.frames.extend_from_slice(&raw.frames);
+        if !raw.frames.is_empty() {
+            out.frames.extend_from_slice(&raw.frames);
+        }
         let time_ns = self.time(time, timeline);
         out.items.push(Item::Event(Event {
             op,
@@ -359,6 +398,37 @@ impl Orderer {
             released,
             temporary,
         }));
+        true
+    }
+
+    /// A block begins where one is still thought to live: whoever owns it must have released it
+    /// by now. False: that has yet to arrive.
+    #[cold]
+    #[allow(clippy::too_many_arguments)] // As in `apply`.
+    fn begin_reused(
+        &mut self,
+        image: ImageId,
+        time: u64,
+        address: u64,
+        block: Block,
+        skew: u64,
+        may_wait: bool,
+        chain: u32,
+        timeline: &Timeline,
+        out: &mut Batch,
+    ) -> bool {
+        let limit = time.saturating_add(skew);
+        match self.find(image, |other| releases(other, address, limit)) {
+            Some(cause) if chain < CHAIN_MAX => self.emit_through(cause, skew, chain, timeline, out),
+            None if may_wait => return false,
+            _ => {}
+        }
+        if !self.live(image).begin(address, block) {
+            self.statistics.unseen_releases += 1;
+            self.live(image).end(address);
+            self.live(image).begin(address, block);
+        }
+        true
     }
 
     /// Nanoseconds, never going back.

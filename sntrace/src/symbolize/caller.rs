@@ -102,6 +102,8 @@ struct Site {
     caller: Option<u16>,
     /// The outermost global operator among the frames inside the caller.
     operator: Option<Operator>,
+    /// The answer where this address alone gives it, as nearly all do: spares the third level.
+    plain: Option<Arc<Caller>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,7 +120,11 @@ impl Site {
     fn verdict(&self) -> Verdict {
         // An address without any name stops the walk: what is beyond it was not proven to be
         // its caller's decision.
-        if self.caller.is_some() || self.frames.is_empty() { Verdict::Direct } else { Verdict::Wrapper }
+        if self.caller.is_some() || self.frames.is_empty() {
+            Verdict::Direct
+        } else {
+            Verdict::Wrapper
+        }
     }
 }
 
@@ -132,8 +138,13 @@ impl<'f> CallerFinder<'f> {
             file_address: 0,
             caller: None,
             operator: None,
+            plain: None,
         };
-        let empty = Recent { generation: 0, address: 0, site: NOWHERE };
+        let empty = Recent {
+            generation: 0,
+            address: 0,
+            site: NOWHERE,
+        };
         CallerFinder {
             symbolizer: Symbolizer::new(locator),
             recent: vec![empty; 1 << RECENT_BITS].into_boxed_slice(),
@@ -158,10 +169,27 @@ impl<'f> CallerFinder<'f> {
     /// The caller of an event of `op` with the return address `caller` and those beyond it,
     /// inner to outer, in an image with these modules. With `raw`, the function at `caller`
     /// itself, wrapper or not.
-    pub fn find(&mut self, map: &ModuleMap, op: Op, caller: u64, beyond: &[u64], raw: bool) -> Arc<Caller> {
+    pub fn find(
+        &mut self,
+        map: &ModuleMap,
+        op: Op,
+        caller: u64,
+        beyond: &[u64],
+        raw: bool,
+    ) -> Arc<Caller> {
         let first = self.site(map, caller);
-        let direct = self.sites[first as usize].verdict() == Verdict::Direct;
-        let mut key = CallerKey { site: first, frame: 0, depth: 0, operator: None, direct };
+        let site = &self.sites[first as usize];
+        if !raw && let Some(plain) = &site.plain {
+            return plain.clone();
+        }
+        let direct = site.verdict() == Verdict::Direct;
+        let mut key = CallerKey {
+            site: first,
+            frame: 0,
+            depth: 0,
+            operator: None,
+            direct,
+        };
         if !raw {
             let mut operator = None;
             let mut site_number = first;
@@ -176,7 +204,9 @@ impl<'f> CallerFinder<'f> {
                 // All are wrappers so far: the outermost stands for the caller, unless there is
                 // a frame beyond.
                 key.frame = (site.frames.len() - 1) as u16;
-                let Some(address) = beyond.get(usize::from(key.depth)) else { break };
+                let Some(address) = beyond.get(usize::from(key.depth)) else {
+                    break;
+                };
                 // Zero ends a stack; 255 frames of wrappers end anyone's patience.
                 if *address == 0 || key.depth == u8::MAX {
                     break;
@@ -191,6 +221,10 @@ impl<'f> CallerFinder<'f> {
         }
         let new = Arc::new(self.describe(key));
         self.callers.insert(key, new.clone());
+        let site = &mut self.sites[first as usize];
+        if !raw && direct && site.operator.is_none() {
+            site.plain = Some(new.clone());
+        }
         new
     }
 
@@ -220,14 +254,20 @@ impl<'f> CallerFinder<'f> {
             return recent.site;
         }
         let site = self.find_site(map, address);
-        self.recent[at] = Recent { generation, address, site };
+        self.recent[at] = Recent {
+            generation,
+            address,
+            site,
+        };
         site
     }
 
     #[cold]
     fn find_site(&mut self, map: &ModuleMap, address: u64) -> SiteNumber {
         // The call is before the address that it returns to.
-        let Some(found) = map.lookup(address.wrapping_sub(1)) else { return NOWHERE };
+        let Some(found) = map.lookup(address.wrapping_sub(1)) else {
+            return NOWHERE;
+        };
         let file_address = found.file_address.wrapping_add(1);
         if let Some(number) = self.site_numbers.get(&(found.file, file_address)) {
             return *number;
@@ -253,6 +293,7 @@ impl<'f> CallerFinder<'f> {
             file_address,
             caller,
             operator,
+            plain: None,
         };
         // More than four thousand million call sites would not fit in memory anyway.
         let number = SiteNumber::try_from(self.sites.len()).unwrap_or(NOWHERE);
@@ -263,7 +304,11 @@ impl<'f> CallerFinder<'f> {
 
     fn describe(&mut self, key: CallerKey) -> Caller {
         let site = &self.sites[key.site as usize];
-        let frame = site.frames.get(usize::from(key.frame)).cloned().unwrap_or_default();
+        let frame = site
+            .frames
+            .get(usize::from(key.frame))
+            .cloned()
+            .unwrap_or_default();
         let (module, file_address) = (site.module.clone(), site.file_address);
         let name = match (&frame.function, &module) {
             (Some(function), _) => function.clone(),
@@ -283,7 +328,11 @@ impl<'f> CallerFinder<'f> {
             file_address,
             depth: key.depth,
             operator: key.operator,
-            verdict: if key.direct { Verdict::Direct } else { Verdict::Wrapper },
+            verdict: if key.direct {
+                Verdict::Direct
+            } else {
+                Verdict::Wrapper
+            },
         }
     }
 }
@@ -294,8 +343,12 @@ fn operator_of(op: Op, operator: Operator) -> Option<Op> {
     match (op, operator) {
         (Op::Malloc, Operator::New) => Some(Op::New),
         (Op::Malloc, Operator::NewArray) => Some(Op::NewArray),
-        (Op::AlignedAlloc | Op::PosixMemalign | Op::Memalign, Operator::New) => Some(Op::NewAligned),
-        (Op::AlignedAlloc | Op::PosixMemalign | Op::Memalign, Operator::NewArray) => Some(Op::NewArrayAligned),
+        (Op::AlignedAlloc | Op::PosixMemalign | Op::Memalign, Operator::New) => {
+            Some(Op::NewAligned)
+        }
+        (Op::AlignedAlloc | Op::PosixMemalign | Op::Memalign, Operator::NewArray) => {
+            Some(Op::NewArrayAligned)
+        }
         (Op::Free, Operator::Delete) => Some(Op::Delete),
         (Op::Free, Operator::DeleteArray) => Some(Op::DeleteArray),
         _ => None,

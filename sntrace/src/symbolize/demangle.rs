@@ -4,7 +4,8 @@
 //! C++ with parameters but without the return type (`ns::Class::method(int)`), so that a filter
 //! like `fn=ns::*` finds templates too, whose mangled names carry the type that they return.
 //! Suffixes that compilers add to clones of a function (`.part.0`, `.cold`) and linkers to
-//! versioned symbols (`@@GLIBC_2.34`) are dropped: the function is the same one to its reader.
+//! versioned symbols (`@@GLIBC_2.34`) are dropped, as is glibc's `__GI_` before its own use of a
+//! public function: to its reader, the function is the same one.
 //!
 //! A name is untrusted: mangling schemes have back references, by which a few bytes expand to
 //! gigabytes. So output is cut at [`NAME_BYTES_MAX`].
@@ -17,12 +18,15 @@ pub(super) const NAME_BYTES_MAX: usize = 4096;
 /// Bytes of a linkage name that is worth parsing.
 const LINKAGE_NAME_BYTES_MAX: usize = 32 << 10;
 
+/// Places where the end of a C++ name is looked for.
+const NAME_ENDS_MAX: usize = 64;
+
 /// The readable form of a linkage name; the name itself where it is not mangled.
 ///
 /// Control characters stay: what shows a name escapes it.
 #[must_use]
 pub fn demangle(raw: &str) -> Cow<'_, str> {
-    let name = without_suffixes(raw);
+    let name = without_decoration(raw);
     if raw.len() <= LINKAGE_NAME_BYTES_MAX
         && let Some(readable) = rust(name).or_else(|| cpp(name))
     {
@@ -43,17 +47,31 @@ pub(super) fn is_mangled(name: &str) -> bool {
     name.starts_with("ZN") || name.starts_with('Z') || name.starts_with('R')
 }
 
-/// Drops symbol versions and the suffixes of clones.
-fn without_suffixes(name: &str) -> &str {
+/// Drops symbol versions, the suffixes of clones and glibc's prefix.
+fn without_decoration(name: &str) -> &str {
+    let name = name
+        .strip_prefix("__GI_")
+        .filter(|public| !public.is_empty())
+        .unwrap_or(name);
     let name = match name.find('@') {
         Some(at) if at > 0 => &name[..at],
         _ => name,
     };
-    const CLONES: &[&str] = &["part", "isra", "constprop", "cold", "lto_priv", "llvm", "localalias"];
+    const CLONES: &[&str] = &[
+        "part",
+        "isra",
+        "constprop",
+        "cold",
+        "lto_priv",
+        "llvm",
+        "localalias",
+    ];
     let mut rest = name;
     loop {
         // `.part.0` is two pieces, `.cold` one.
-        let Some((head, last)) = rest.rsplit_once('.') else { return rest };
+        let Some((head, last)) = rest.rsplit_once('.') else {
+            return rest;
+        };
         let shorter = if CLONES.contains(&last) {
             head
         } else if !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -79,7 +97,9 @@ fn rust(name: &str) -> Option<String> {
             path.len() > 19
                 && path.is_char_boundary(path.len() - 19)
                 && path[path.len() - 19..].starts_with("17h")
-                && path[path.len() - 16..].bytes().all(|byte| byte.is_ascii_hexdigit())
+                && path[path.len() - 16..]
+                    .bytes()
+                    .all(|byte| byte.is_ascii_hexdigit())
         });
     if !v0 && !legacy {
         return None;
@@ -96,12 +116,22 @@ fn cpp(name: &str) -> Option<String> {
     if !name.trim_start_matches('_').starts_with('Z') || !name.starts_with('_') {
         return None;
     }
-    let parsed = cpp_demangle::Symbol::new(name.as_bytes()).ok()?;
+    let parsed = cpp_demangle::Symbol::new(name.as_bytes()).or_else(|error| {
+        // cpp_demangle does not know all expressions of C++17 and later, which stand in the
+        // types of returns and parameters: then the name alone, up to where it ends and they
+        // begin. Each `E` may be that end; the first that closes all it opened is.
+        name.match_indices('E')
+            .take(NAME_ENDS_MAX)
+            .find_map(|(at, _)| cpp_demangle::Symbol::new(&name.as_bytes()[..=at]).ok())
+            .ok_or(error)
+    });
+    let parsed = parsed.ok()?;
     let mut text = Bounded::default();
     let options = cpp_demangle::DemangleOptions::new().no_return_type();
     match parsed.structured_demangle(&mut text, &options) {
         Err(_) if !text.cut => None,
-        _ => Some(text.finish()),
+        // An empty pack of template arguments leaves its comma behind.
+        _ => Some(text.finish().replace(", >", ">")),
     }
 }
 
@@ -129,7 +159,8 @@ impl fmt::Write for Bounded {
             self.text.push_str(piece);
             return Ok(());
         }
-        self.text.push_str(&piece[..piece.floor_char_boundary(room)]);
+        self.text
+            .push_str(&piece[..piece.floor_char_boundary(room)]);
         self.cut = true;
         Err(fmt::Error)
     }
@@ -144,14 +175,33 @@ mod tests {
         for (raw, readable) in [
             ("deflateInit2_", "deflateInit2_"),
             ("_Znwm", "operator new(unsigned long)"),
-            ("_ZdaPvSt11align_val_t", "operator delete[](void*, std::align_val_t)"),
+            (
+                "_ZdaPvSt11align_val_t",
+                "operator delete[](void*, std::align_val_t)",
+            ),
             ("_ZN2ns5Class6methodEi", "ns::Class::method(int)"),
             // A template's mangled name carries its return type (void), which is not shown.
             ("_ZN2ns1fIiEEvT_", "ns::f<int>(int)"),
-            ("_ZN5alloc3vec16Vec$LT$T$C$A$GT$4push17h0123456789abcdefE", "alloc::vec::Vec<T,A>::push"),
+            (
+                "_ZN5alloc3vec16Vec$LT$T$C$A$GT$4push17h0123456789abcdefE",
+                "alloc::vec::Vec<T,A>::push",
+            ),
             ("_RNvNtCs1234_7mycrate3foo3bar", "mycrate::foo::bar"),
-            ("_RNvCskYnHPFaZq3i_7___rustc12___rust_alloc", "__rustc::__rust_alloc"),
+            (
+                "_RNvCskYnHPFaZq3i_7___rustc12___rust_alloc",
+                "__rustc::__rust_alloc",
+            ),
+            // An expression in the return type that cpp_demangle 0.5 cannot parse.
+            (
+                "_ZSt11make_sharedI1TJEESt10shared_ptrINSt9enable_ifIXntsrSt8is_arrayIT_E5valueES4_E4typeEEDpOT0_",
+                "std::make_shared<T>",
+            ),
+            (
+                "_ZN2ns1C1fIiEEvPKNSt9enable_ifIXntsrSt8is_arrayIT_E5valueEiE4typeE",
+                "ns::C::f<int>",
+            ),
             ("memcpy@@GLIBC_2.14", "memcpy"),
+            ("__GI___strdup", "__strdup"),
             ("do_work.part.0", "do_work"),
             ("do_work.constprop.0.isra.0.cold", "do_work"),
             ("_ZN2ns1gEv.cold", "ns::g()"),

@@ -67,8 +67,12 @@ impl<'f> Image<'f> {
 
     /// The bytes of a section, decompressed; empty where there is none or it is damaged.
     pub(super) fn section(&self, name: &str, locator: &'f Locator) -> &'f [u8] {
-        let Some(section) = self.file.section_by_name(name) else { return &[] };
-        let Ok(data) = section.compressed_data() else { return &[] };
+        let Some(section) = self.file.section_by_name(name) else {
+            return &[];
+        };
+        let Ok(data) = section.compressed_data() else {
+            return &[];
+        };
         let size = data.uncompressed_size;
         if size > SECTION_BYTES_MAX
             || data.format != object::CompressionFormat::None
@@ -81,14 +85,6 @@ impl<'f> Image<'f> {
             Ok(Cow::Owned(bytes)) => locator.keep(bytes),
             Err(_) => &[],
         }
-    }
-
-    /// Whether a section would have to be decompressed.
-    pub(super) fn is_compressed(&self, name: &str) -> bool {
-        self.file
-            .section_by_name(name)
-            .and_then(|section| section.compressed_data().ok())
-            .is_some_and(|data| data.format != object::CompressionFormat::None)
     }
 
     /// Whether there is a full symbol table.
@@ -117,7 +113,12 @@ impl<'f> Image<'f> {
                 }
                 _ => section.kind() == object::SectionKind::Text,
             })
-            .map(|section| (section.address(), section.address().saturating_add(section.size())))
+            .map(|section| {
+                (
+                    section.address(),
+                    section.address().saturating_add(section.size()),
+                )
+            })
             .collect();
         ranges.sort_unstable();
         ranges
@@ -209,7 +210,9 @@ impl<'f> Symbols<'f> {
 
     /// The linkage name of the function that covers `file_address`.
     pub(super) fn name_at(&self, file_address: u64) -> Option<Cow<'f, str>> {
-        let after = self.functions.partition_point(|function| function.start <= file_address);
+        let after = self
+            .functions
+            .partition_point(|function| function.start <= file_address);
         self.functions[..after]
             .iter()
             .rev()
@@ -233,7 +236,8 @@ fn section_end(ranges: &[(u64, u64)], address: u64) -> Option<u64> {
     (address < end).then_some(end)
 }
 
-#[cfg(test)]
+// The offsets below count instructions of one byte.
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod tests {
     use super::super::testing::Workshop;
     use super::*;
@@ -263,11 +267,26 @@ label:  nop; nop
         let shop = Workshop::new();
         let source = shop.write("a.s", ASSEMBLY);
         let library = shop.path("a.so");
-        shop.run("gcc", &["-nostdlib", "-shared", "-Wl,--build-id=none", "-o", &library, &source]);
+        shop.run(
+            "gcc",
+            &[
+                "-nostdlib",
+                "-shared",
+                "-Wl,--build-id=none",
+                "-o",
+                &library,
+                &source,
+            ],
+        );
         let locator = Locator::default();
         let image = locator.image(Path::new(&library)).unwrap();
         let symbols = image.symbols();
-        let outer = symbols.functions.iter().find(|f| f.name == b"outer").unwrap().start;
+        let outer = symbols
+            .functions
+            .iter()
+            .find(|f| f.name == b"outer")
+            .unwrap()
+            .start;
         let name = |offset| symbols.name_at(outer + offset).map(Cow::into_owned);
         let expected = [
             Some("outer"),  // 0

@@ -145,7 +145,8 @@ impl Locator {
         name.push_str(".debug");
         self.debug_roots.iter().find_map(|root| {
             let path = root.join(".build-id").join(hex(&[*first])).join(&name);
-            self.image(&path).filter(|image| image.build_id() == build_id)
+            self.image(&path)
+                .filter(|image| image.build_id() == build_id)
         })
     }
 
@@ -158,7 +159,10 @@ impl Locator {
         let mut folders = Vec::new();
         // The path as it was given, and as it really is: /lib is a link to /usr/lib, and debug
         // files are installed for either.
-        for path in [Some(module.path().to_owned()), module.path().canonicalize().ok()] {
+        for path in [
+            Some(module.path().to_owned()),
+            module.path().canonicalize().ok(),
+        ] {
             if let Some(folder) = path.as_deref().and_then(Path::parent)
                 && !folders.contains(&folder.to_owned())
             {
@@ -169,11 +173,19 @@ impl Locator {
             let inside = folder.strip_prefix("/").unwrap_or(folder).to_owned();
             [folder.join(name), folder.join(".debug").join(name)]
                 .into_iter()
-                .chain(self.debug_roots.iter().map(move |root| root.join(&inside).join(name)))
+                .chain(
+                    self.debug_roots
+                        .iter()
+                        .map(move |root| root.join(&inside).join(name)),
+                )
         });
         for path in candidates {
-            let Some(bytes) = self.map(&path) else { continue };
-            let Some(image) = Image::parse(bytes, self.paths.keep(path)) else { continue };
+            let Some(bytes) = self.map(&path) else {
+                continue;
+            };
+            let Some(image) = Image::parse(bytes, self.paths.keep(path)) else {
+                continue;
+            };
             // Equal build ids prove more than a CRC, and spare reading the whole file.
             let proven = if module.build_id().is_empty() || image.build_id().is_empty() {
                 crc32(bytes) == crc
@@ -207,13 +219,20 @@ impl Locator {
     }
 
     /// Where a split DWARF file may be, in order.
-    pub(super) fn split_candidates(compilation_folder: Option<&[u8]>, name: &[u8], module: &Path) -> Vec<PathBuf> {
+    pub(super) fn split_candidates(
+        compilation_folder: Option<&[u8]>,
+        name: &[u8],
+        module: &Path,
+    ) -> Vec<PathBuf> {
         let name = path_of(name);
         let named = match compilation_folder {
             Some(folder) => path_of(folder).join(&name),
             None => name.clone(),
         };
-        let moved = name.file_name().zip(module.parent()).map(|(name, folder)| folder.join(name));
+        let moved = name
+            .file_name()
+            .zip(module.parent())
+            .map(|(name, folder)| folder.join(name));
         [Some(named), moved].into_iter().flatten().collect()
     }
 }
@@ -275,7 +294,11 @@ fn crc32(bytes: &[u8]) -> u32 {
             let mut value = at as u32;
             let mut bit = 0;
             while bit < 8 {
-                value = if value & 1 == 1 { 0xedb8_8320 ^ value >> 1 } else { value >> 1 };
+                value = if value & 1 == 1 {
+                    0xedb8_8320 ^ value >> 1
+                } else {
+                    value >> 1
+                };
                 bit += 1;
             }
             table[at] = value;
@@ -283,9 +306,9 @@ fn crc32(bytes: &[u8]) -> u32 {
         }
         table
     };
-    !bytes
-        .iter()
-        .fold(!0u32, |crc, byte| TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ crc >> 8)
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ crc >> 8
+    })
 }
 
 #[cfg(test)]

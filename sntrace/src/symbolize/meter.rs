@@ -22,9 +22,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use gimli::{EndianSlice, Error, Reader, ReaderOffsetId, Result, RunTimeEndian};
 
-/// Reads granted for each byte of debug info. Reading every function of Debian's `libc6-dbg`
-/// (2.36) through addr2line takes 1.4 reads a byte (tried 2026; the test
-/// `honest_debug_info_is_far_from_running_dry` keeps it so).
+/// Reads granted for each byte of debug info. Asking for every function of a C++ library takes
+/// half a read a byte; the test `honest_debug_info_is_far_from_running_dry` keeps it far below.
 const READS_PER_BYTE: u64 = 8;
 /// Reads granted beside that, so that tiny files need no second thought.
 const READS_BASE: u64 = 1 << 20;
@@ -55,14 +54,18 @@ impl Meter {
     }
 
     fn allowance(bytes: u64) -> u64 {
-        bytes.saturating_mul(READS_PER_BYTE).saturating_add(READS_BASE)
+        bytes
+            .saturating_mul(READS_PER_BYTE)
+            .saturating_add(READS_BASE)
     }
 
     /// Adds the allowance of another file (a `.dwo`) that is read along with the first.
     pub(super) fn refuel(&self, bytes: u64) {
         let fuel = self.fuel.load(Ordering::Relaxed);
-        self.fuel
-            .store(fuel.saturating_add(bytes.saturating_mul(READS_PER_BYTE)), Ordering::Relaxed);
+        self.fuel.store(
+            fuel.saturating_add(bytes.saturating_mul(READS_PER_BYTE)),
+            Ordering::Relaxed,
+        );
     }
 
     /// A look-up begins at this depth of the stack.
@@ -94,7 +97,11 @@ impl Meter {
         let depth = std::ptr::from_ref(&here)
             .addr()
             .abs_diff(self.stack_start.load(Ordering::Relaxed));
-        if depth > STACK_BYTES { Err(Error::Io) } else { Ok(()) }
+        if depth > STACK_BYTES {
+            Err(Error::Io)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -125,7 +132,11 @@ impl<'f> Metered<'f> {
     fn string(&self) -> Result<&'f [u8]> {
         let bytes = self.bytes();
         self.meter.charge(1 + bytes.len() as u64 / 16)?;
-        if bytes.len() > STRING_BYTES_MAX { Err(Error::Io) } else { Ok(bytes) }
+        if bytes.len() > STRING_BYTES_MAX {
+            Err(Error::Io)
+        } else {
+            Ok(bytes)
+        }
     }
 }
 

@@ -6,9 +6,9 @@
 //! symbols, and [`CallerFinder`] looks past the functions that merely wrap the allocator
 //! ([`wrappers`]). Where nothing is known, the answer says so: `module+0xOFFSET`, then `???`.
 //!
-//! Files are found and mapped in [`locate`] alone; everything else works on bytes. All of those
+//! Files are found and mapped in `locate` alone; everything else works on bytes. All of those
 //! bytes are untrusted: a file may be cut, may lie, may loop. Such a file costs its own names and
-//! never the run ([`meter`] says how).
+//! never the run (`meter` says how).
 //!
 //! Everything that has been learned is kept for as long as the [`Locator`] lives, since the next
 //! event most likely comes from the same place: memory is bounded by the distinct files and call
@@ -25,9 +25,9 @@ mod meter;
 mod modules;
 mod split;
 mod symbolizer;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod testing;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
 pub mod wrappers;
 

@@ -129,7 +129,9 @@ impl ModuleMap {
 
     /// The module that starts at `start` is gone.
     pub fn remove(&mut self, start: u64) {
-        let found = self.mapped.binary_search_by_key(&start, |mapped| mapped.module.start);
+        let found = self
+            .mapped
+            .binary_search_by_key(&start, |mapped| mapped.module.start);
         if let Ok(at) = found {
             Arc::make_mut(&mut self.mapped).remove(at);
             self.generation = new_generation();
@@ -139,7 +141,9 @@ impl ModuleMap {
     /// The module that covers `address`.
     #[must_use]
     pub fn lookup(&self, address: u64) -> Option<Located<'_>> {
-        let after = self.mapped.partition_point(|mapped| mapped.module.start <= address);
+        let after = self
+            .mapped
+            .partition_point(|mapped| mapped.module.start <= address);
         let mapped = self.mapped.get(after.checked_sub(1)?)?;
         (address < mapped.module.end).then(|| Located {
             module: &mapped.module,
@@ -182,7 +186,8 @@ mod tests {
         map.add(module(0x5000, 0x6000, "b"));
         map.add(module(0x1000, 0x2000, "a"));
         let path = |map: &ModuleMap, address| {
-            map.lookup(address).map(|found| String::from_utf8(found.module.path.clone()).unwrap())
+            map.lookup(address)
+                .map(|found| String::from_utf8(found.module.path.clone()).unwrap())
         };
         assert_eq!(path(&map, 0xfff), None);
         assert_eq!(path(&map, 0x1000).as_deref(), Some("a"));

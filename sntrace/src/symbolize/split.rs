@@ -27,11 +27,19 @@ pub(super) struct SplitFiles<'f> {
 
 impl<'f> SplitFiles<'f> {
     pub(super) fn new(module: &'f Path, meter: &'f Meter, locator: &'f Locator) -> SplitFiles<'f> {
-        SplitFiles { package: OnceCell::new(), module, meter, locator }
+        SplitFiles {
+            package: OnceCell::new(),
+            module,
+            meter,
+            locator,
+        }
     }
 
     /// Loads the split part of a unit.
-    pub(super) fn open(&self, load: &SplitDwarfLoad<Metered<'f>>) -> Option<gimli::Dwarf<Metered<'f>>> {
+    pub(super) fn open(
+        &self,
+        load: &SplitDwarfLoad<Metered<'f>>,
+    ) -> Option<gimli::Dwarf<Metered<'f>>> {
         if let Some(package) = self.package.get_or_init(|| self.open_package())
             && let Ok(Some(dwarf)) = package.find_cu(load.dwo_id, &load.parent)
         {
@@ -49,7 +57,8 @@ impl<'f> SplitFiles<'f> {
         image: &Image<'f>,
         load: &SplitDwarfLoad<Metered<'f>>,
     ) -> Option<gimli::Dwarf<Metered<'f>>> {
-        let section = |id: SectionId| self.split_section(image, id.dwo_name().filter(|_| is_needed(id)));
+        let section =
+            |id: SectionId| self.split_section(image, id.dwo_name().filter(|_| is_needed(id)));
         let mut dwarf = gimli::Dwarf::load(|id| Ok::<_, gimli::Error>(section(id))).ok()?;
         // The file may be of another build: its unit says which skeleton it belongs to.
         let header = dwarf.units().next().ok()??;

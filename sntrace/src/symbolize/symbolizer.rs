@@ -107,7 +107,9 @@ impl<'f> Symbolizer<'f> {
 
     fn find(&mut self, file: FileId, file_address: u64) -> Arc<[Frame]> {
         let locator = self.locator;
-        let Some(names) = self.names(file) else { return Arc::default() };
+        let Some(names) = self.names(file) else {
+            return Arc::default();
+        };
         let mut frames = names.dwarf_frames(file_address, locator);
         // The symbol is asked where DWARF leaves the outermost function open, or where its name
         // may be less than the symbol's.
@@ -174,7 +176,14 @@ impl<'f> Symbolizer<'f> {
     pub(super) fn function_starts(&mut self, file: FileId) -> Vec<u64> {
         let names = self.names(file).unwrap();
         names.symbol(0);
-        names.symbols.get().unwrap().as_ref().unwrap().starts().collect()
+        names
+            .symbols
+            .get()
+            .unwrap()
+            .as_ref()
+            .unwrap()
+            .starts()
+            .collect()
     }
 }
 
@@ -192,7 +201,9 @@ impl<'f> Names<'f> {
         // over a file that nobody tried, it costs this file's DWARF and not the run.
         let answer = catch_unwind(AssertUnwindSafe(|| {
             self.dwarf
-                .get_or_insert_with(|| load_dwarf(self.module.as_ref(), self.debug.as_ref(), locator))
+                .get_or_insert_with(|| {
+                    load_dwarf(self.module.as_ref(), self.debug.as_ref(), locator)
+                })
                 .as_mut()
                 .map_or_else(Vec::new, |dwarf| dwarf.frames(file_address))
         }));
@@ -210,7 +221,10 @@ impl<'f> Names<'f> {
                 .find(|image| image.has_symbol_table())
                 .map(Image::symbols)
         });
-        if let Some(name) = full.as_ref().and_then(|symbols| symbols.name_at(file_address)) {
+        if let Some(name) = full
+            .as_ref()
+            .and_then(|symbols| symbols.name_at(file_address))
+        {
             return Some(name);
         }
         self.dynamic
@@ -225,7 +239,10 @@ fn load_dwarf<'f>(
     debug: Option<&Image<'f>>,
     locator: &'f Locator,
 ) -> Option<Dwarf<'f>> {
-    let image = [module, debug].into_iter().flatten().find(|image| image.has_debug_info())?;
+    let image = [module, debug]
+        .into_iter()
+        .flatten()
+        .find(|image| image.has_debug_info())?;
     let path: &'f Path = module.unwrap_or(image).path();
     Dwarf::load(image, path, locator)
 }

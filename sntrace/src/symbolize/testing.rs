@@ -23,7 +23,11 @@ impl Workshop {
     }
 
     pub(super) fn path(&self, name: &str) -> String {
-        self.folder().join(name).to_str().expect("temporary folders are UTF-8").to_owned()
+        self.folder()
+            .join(name)
+            .to_str()
+            .expect("temporary folders are UTF-8")
+            .to_owned()
     }
 
     pub(super) fn write(&self, name: &str, content: &str) -> String {
@@ -34,7 +38,10 @@ impl Workshop {
 
     /// Runs a tool in this folder.
     pub(super) fn run(&self, tool: &str, arguments: &[&str]) {
-        let output = Command::new(tool).args(arguments).current_dir(self.folder()).output();
+        let output = Command::new(tool)
+            .args(arguments)
+            .current_dir(self.folder())
+            .output();
         let output = output.unwrap_or_else(|error| {
             let package = match tool {
                 "clang-14" => "clang-14",
@@ -55,8 +62,16 @@ impl Workshop {
 
     /// What a tool prints.
     pub(super) fn output(&self, tool: &str, arguments: &[&str]) -> String {
-        let output = Command::new(tool).args(arguments).current_dir(self.folder()).output();
-        String::from_utf8(output.unwrap_or_else(|error| panic!("{tool}: {error}")).stdout).unwrap()
+        let output = Command::new(tool)
+            .args(arguments)
+            .current_dir(self.folder())
+            .output();
+        String::from_utf8(
+            output
+                .unwrap_or_else(|error| panic!("{tool}: {error}"))
+                .stdout,
+        )
+        .unwrap()
     }
 
     /// The address of symbol `name` in `file`, as nm tells it. Ask before stripping.
@@ -76,8 +91,14 @@ impl Workshop {
     fn listing(&self, file: &str, function: &str) -> Vec<String> {
         let listing = self.output("objdump", &["-d", "--no-show-raw-insn", file]);
         let head = format!("<{function}>:");
-        let lines = listing.lines().skip_while(|line| !line.ends_with(&head)).skip(1);
-        lines.take_while(|line| !line.is_empty()).map(str::to_owned).collect()
+        let lines = listing
+            .lines()
+            .skip_while(|line| !line.ends_with(&head))
+            .skip(1);
+        lines
+            .take_while(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The address behind the first call of `callee` in `function` of `file`.
@@ -85,10 +106,18 @@ impl Workshop {
         let listing = self.listing(file, function);
         let target = |line: &str| {
             let target = line.rsplit_once('<').map_or("", |(_, target)| target);
-            target.trim_end_matches('>').split(['@', '+']).next().unwrap_or_default().to_owned()
+            target
+                .trim_end_matches('>')
+                .split(['@', '+'])
+                .next()
+                .unwrap_or_default()
+                .to_owned()
         };
-        let call = listing.iter().position(|line| is_call(line) && target(line) == callee);
-        let call = call.unwrap_or_else(|| panic!("no call of {callee} in {function}: {listing:#?}"));
+        let call = listing
+            .iter()
+            .position(|line| is_call(line) && target(line) == callee);
+        let call =
+            call.unwrap_or_else(|| panic!("no call of {callee} in {function}: {listing:#?}"));
         address_of(&listing[call + 1])
     }
 
@@ -102,7 +131,9 @@ impl Workshop {
     /// The build id of `file`, as readelf tells it.
     pub(super) fn build_id(&self, file: &str) -> Vec<u8> {
         let notes = self.output("readelf", &["-n", file]);
-        let text = notes.lines().find_map(|line| line.trim().strip_prefix("Build ID: "));
+        let text = notes
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Build ID: "));
         let text = text.unwrap_or_default().trim();
         (0..text.len() / 2)
             .map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap())

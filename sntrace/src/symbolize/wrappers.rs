@@ -6,7 +6,7 @@
 //! innermost function outward, so a function on these lists is only passed when everything
 //! between it and the allocator was passed too.
 //!
-//! Three languages, three rooms: [`mod@c`] is a list of exact names; [`mod@cpp`] and [`mod@rust`]
+//! Three languages, three rooms: `c` is a list of exact names; `cpp` and `rust`
 //! go by the path of the name, since the standard libraries' containers have more members than
 //! one can list. To add a function, add a line there and to the tests below. What is looked past
 //! is *names only*: with or without debug info the same caller is found, inlined or not.
@@ -36,7 +36,10 @@ pub fn is_wrapper(name: &str) -> bool {
         // `xmalloc(unsigned long)`.
         return operator(name).is_some() || cpp::is_wrapper(name) || c::is_wrapper(head);
     }
-    operator(name).is_some() || c::is_wrapper(name) || rust::is_wrapper(name) || cpp::is_wrapper(name)
+    operator(name).is_some()
+        || c::is_wrapper(name)
+        || rust::is_wrapper(name)
+        || cpp::is_wrapper(name)
 }
 
 /// Which global operator the function of this demangled name is, if any.
@@ -131,6 +134,13 @@ mod tests {
             "<T as alloc::borrow::ToOwned>::to_owned",
             "<mine::Thing as alloc::string::ToString>::to_string",
             "alloc::slice::<impl [T]>::to_vec",
+            "<[mine::Thing]>::to_vec",
+            "<u8 as <[_]>::to_vec_in::ConvertVec>::to_vec::<alloc::alloc::Global>",
+            "<<alloc::boxed::Box<str> as core::convert::From<&str>>::from as core::ops::function::FnOnce<(&str,)>>::call_once",
+            "<core::fmt::Formatter>::write_str",
+            "core::fmt::write",
+            "<u64 as core::fmt::Debug>::fmt",
+            "<T as core::convert::Into<U>>::into",
             "alloc::fmt::format::format_inner",
             "alloc::boxed::Box<T>::new",
             "alloc::collections::btree::map::BTreeMap<K,V,A>::insert",
@@ -232,6 +242,9 @@ mod tests {
             "<mine::Arena as mine::Alloc>::alloc",
             "<alloc::vec::Vec<u8> as mine::Pack>::pack",
             "<mine::Thing as core::clone::Clone>::clone",
+            "<mine::Thing as core::fmt::Display>::fmt",
+            "<&mine::Thing as core::fmt::Display>::fmt",
+            "<u64 as mine::Pack>::pack",
             "<mine::Thing as alloc::task::Wake>::wake",
             "<mine::Thing as core::ops::drop::Drop>::drop",
             "std::collections::mine",
@@ -248,8 +261,14 @@ mod tests {
         for (name, expected) in [
             ("operator new(unsigned long)", Some(Operator::New)),
             ("operator new[](unsigned long)", Some(Operator::NewArray)),
-            ("operator delete(void*, unsigned long)", Some(Operator::Delete)),
-            ("operator delete[](void*, std::align_val_t)", Some(Operator::DeleteArray)),
+            (
+                "operator delete(void*, unsigned long)",
+                Some(Operator::Delete),
+            ),
+            (
+                "operator delete[](void*, std::align_val_t)",
+                Some(Operator::DeleteArray),
+            ),
             ("operator new", Some(Operator::New)),
             ("Foo::operator new(unsigned long)", None),
             ("operator newton(int)", None),

@@ -167,6 +167,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.frames.clear();
+    }
+
     /// The return addresses of an event of this batch beyond its caller, inner to outer.
     #[must_use]
     pub fn frames_of(&self, event: &Event) -> &[u64] {

@@ -21,9 +21,16 @@ pub fn use_monotonic() {
 #[must_use]
 pub fn now() -> u64 {
     if MONOTONIC.load(Ordering::Relaxed) {
-        return super::sys::monotonic_ns();
+        return monotonic();
     }
     counter()
+}
+
+/// Out of line: a system call's registers would burden every event.
+#[cold]
+#[inline(never)]
+fn monotonic() -> u64 {
+    super::sys::monotonic_ns()
 }
 
 #[cfg(target_arch = "x86_64")]

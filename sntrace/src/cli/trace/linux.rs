@@ -1,5 +1,6 @@
 //! The main job on Linux: everything is opened before the program starts, so that what can't
-//! work fails early; then one thread collects, one presents, one stands beside the program.
+//! work fails early; then the events are collected and presented, by two threads where there are
+//! processors for them, and a third stands beside the program.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::cli::options::{ColorChoice, Destination, Overflow, Stacks, Transport}
 use crate::collect::pipe::PipeReader;
 use crate::collect::segment::Segment;
 use crate::collect::ticks::Clock;
-use crate::collect::{Boards, Collector, Statistics, Supervision};
+use crate::collect::{Boards, Collector, Downstream, Statistics, Supervision};
 use crate::launch::{self, Launch, Program, RunDirectory, Running};
 use crate::messages;
 use crate::output::{Colour, Filter, Header, Json, JsonLines, LineOptions, Lines, Outputs, Writer, escape};
@@ -23,7 +24,10 @@ use crate::symbolize::Locator;
 use crate::trace::{Batch, Exit, ImageId};
 
 /// Batches on their way from the collector to the presenter: enough to ride out a slow write.
-const BATCHES: usize = 4;
+const BATCHES: usize = 8;
+/// From so many processors on, collecting and presenting are two threads. With fewer, a second
+/// one would only take a processor from the program.
+const PROCESSORS_FOR_TWO: usize = 4;
 
 /// Traces the program and returns sntrace's exit status.
 pub(in crate::cli) fn run_trace(options: &TraceOptions) -> u8 {
@@ -55,23 +59,83 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
         error.exit_status()
     })?;
 
-    let (sender, receiver) = crossbeam_channel::bounded::<Batch>(BATCHES);
     let naming = match (options.stacks, options.raw_callers) {
         (Stacks::None, _) => Naming::None,
         (_, true) => Naming::Raw,
         _ => Naming::PastWrappers,
     };
-    let (statistics, clean) = std::thread::scope(|scope| {
-        let presenting = std::thread::Builder::new().name("present".into());
-        let presenter = presenting.spawn_scoped(scope, move || present(&receiver, naming, boards, outputs));
-        // A presenter that is gone takes no batches; events are then read and thrown away, so
-        // that the program goes on.
-        let statistics = collector.run(&running, |batch| drop(sender.send(batch)));
-        drop(sender);
-        let finished = presenter.map(|presenter| presenter.join().ok()).ok().flatten();
-        (statistics, finished.is_some_and(|finished| finished.report(options, &statistics)))
-    });
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (statistics, finished) = if processors < PROCESSORS_FOR_TWO {
+        let locator = Locator::default();
+        let mut presenter = Presenter::new(&locator, naming, boards, outputs);
+        let statistics = collector.run(&running, &mut presenter);
+        (statistics, Some(Finished::of(presenter)))
+    } else {
+        in_two_threads(&mut collector, &running, naming, boards, outputs)
+    };
+    let clean = finished.is_some_and(|finished| finished.report(options, &statistics));
     Ok(status(options, &running, &statistics, clean))
+}
+
+/// Collects here and presents in a thread of its own.
+fn in_two_threads(
+    collector: &mut Collector,
+    running: &Running,
+    naming: Naming,
+    boards: Boards,
+    outputs: Outputs,
+) -> (Statistics, Option<Finished>) {
+    let (sender, receiver) = crossbeam_channel::bounded::<Batch>(BATCHES);
+    // Batches that were presented come back, so that their memory is used again.
+    let (returned, reusable) = crossbeam_channel::bounded::<Batch>(BATCHES);
+    std::thread::scope(|scope| {
+        let presenting = std::thread::Builder::new().name("present".into());
+        let presenter = presenting.spawn_scoped(scope, move || {
+            let locator = Locator::default();
+            let mut presenter = Presenter::new(&locator, naming, boards, outputs);
+            for mut batch in &receiver {
+                presenter.take(&mut batch);
+                let _ = returned.try_send(batch);
+                if receiver.is_empty() {
+                    presenter.idle();
+                }
+            }
+            Finished::of(presenter)
+        });
+        let mut across = Across { sender, reusable };
+        let statistics = collector.run(running, &mut across);
+        drop(across);
+        (statistics, presenter.ok().and_then(|presenter| presenter.join().ok()))
+    })
+}
+
+/// The way to the presenting thread. One that is gone takes no batches; events are then read and
+/// thrown away, so that the program goes on.
+struct Across {
+    sender: crossbeam_channel::Sender<Batch>,
+    reusable: crossbeam_channel::Receiver<Batch>,
+}
+
+impl Downstream for Across {
+    fn take(&mut self, batch: &mut Batch) {
+        let empty = self.reusable.try_recv().unwrap_or_default();
+        let _ = self.sender.send(std::mem::replace(batch, empty));
+    }
+    fn idle(&mut self) {}
+}
+
+impl Downstream for Presenter<'_, Boards> {
+    fn take(&mut self, batch: &mut Batch) {
+        self.batch(batch);
+        batch.clear();
+        for failure in self.outputs().new_failures() {
+            // The count of what is lost comes at the end.
+            messages::note(format!("{failure} so far; the program goes on"));
+        }
+    }
+    fn idle(&mut self) {
+        self.outputs().flush();
+    }
 }
 
 fn status(options: &TraceOptions, running: &Running, statistics: &Statistics, clean: bool) -> u8 {
@@ -241,21 +305,12 @@ struct Finished {
     replaced: Vec<Arc<str>>,
 }
 
-fn present(receiver: &crossbeam_channel::Receiver<Batch>, naming: Naming, boards: Boards, outputs: Outputs) -> Finished {
-    let locator = Locator::default();
-    let mut presenter = Presenter::new(&locator, naming, boards, outputs);
-    for batch in receiver {
-        presenter.batch(&batch);
-        for failure in presenter.outputs().new_failures() {
-            // The count of what is lost comes at the end.
-            messages::note(format!("{failure} so far; the program goes on"));
-        }
-    }
-    let replaced = presenter.notes().replaced_modules;
-    Finished { outputs: presenter.into_outputs(), replaced }
-}
-
 impl Finished {
+    fn of(presenter: Presenter<'_, Boards>) -> Self {
+        let replaced = presenter.notes().replaced_modules;
+        Self { outputs: presenter.into_outputs(), replaced }
+    }
+
     /// Finishes the outputs and tells what there is to tell. False if any of it failed.
     fn report(mut self, options: &TraceOptions, statistics: &Statistics) -> bool {
         self.outputs.finish(statistics.dropped_events);

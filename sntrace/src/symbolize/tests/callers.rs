@@ -36,7 +36,18 @@ impl Program {
     fn new() -> Program {
         let shop = Workshop::new();
         shop.write("program.c", PROGRAM);
-        shop.run("gcc", &["-O1", "-g", "-fno-builtin", "-Wl,--build-id", "-o", "program", "program.c"]);
+        shop.run(
+            "gcc",
+            &[
+                "-O1",
+                "-g",
+                "-fno-builtin",
+                "-Wl,--build-id",
+                "-o",
+                "program",
+                "program.c",
+            ],
+        );
         let path = shop.path("program");
         Program { shop, path }
     }
@@ -75,7 +86,10 @@ fn the_caller_is_the_first_that_is_no_wrapper() {
     assert_eq!(found.location.as_ref().unwrap().1, 7);
     assert_eq!((found.operator, found.verdict), (None, Verdict::Wrapper));
     // The same question gets the same answer, shared.
-    assert!(std::sync::Arc::ptr_eq(&found, &finder.find(&map, Op::Malloc, first, &beyond, false)));
+    assert!(std::sync::Arc::ptr_eq(
+        &found,
+        &finder.find(&map, Op::Malloc, first, &beyond, false)
+    ));
     // Raw: the direct caller.
     let raw = finder.find(&map, Op::Malloc, first, &beyond, true);
     assert_eq!((&*raw.name, raw.depth), ("xmalloc", 0));
@@ -101,7 +115,10 @@ fn an_operator_among_the_wrappers_is_what_was_called() {
     let in_new_array = program.after("_Znam", "_Znwm");
     let in_table = program.after("table", "_Znam");
     let found = finder.find(&map, Op::Malloc, in_new, &[in_new_array, in_table], false);
-    assert_eq!((&*found.name, found.operator), ("table", Some(Op::NewArray)));
+    assert_eq!(
+        (&*found.name, found.operator),
+        ("table", Some(Op::NewArray))
+    );
     // The array form lives as long as the frames show it.
     let plain = finder.find(&map, Op::Malloc, in_new, &[in_table], false);
     assert_eq!((&*plain.name, plain.operator), ("table", Some(Op::New)));
@@ -110,11 +127,20 @@ fn an_operator_among_the_wrappers_is_what_was_called() {
     // An operator that was recorded as such stays what it is.
     let hooked = finder.find(&map, Op::New, in_table, &[], false);
     assert_eq!((&*hooked.name, hooked.operator), ("table", None));
-    let freed = [program.after("_ZdlPv", "free"), program.after("drop_table", "_ZdlPv")];
+    let freed = [
+        program.after("_ZdlPv", "free"),
+        program.after("drop_table", "_ZdlPv"),
+    ];
     let found = finder.find(&map, Op::Free, freed[0], &freed[1..], false);
-    assert_eq!((&*found.name, found.operator), ("drop_table", Some(Op::Delete)));
+    assert_eq!(
+        (&*found.name, found.operator),
+        ("drop_table", Some(Op::Delete))
+    );
     let raw = finder.find(&map, Op::Malloc, in_new, &[in_table], true);
-    assert_eq!((&*raw.name, raw.operator), ("operator new(unsigned long)", None));
+    assert_eq!(
+        (&*raw.name, raw.operator),
+        ("operator new(unsigned long)", None)
+    );
 }
 
 #[test]
@@ -125,7 +151,10 @@ fn an_address_is_named_by_what_was_mapped_at_the_time() {
     let mut map = program.map(&finder);
     let address = program.after("table", "_Znam");
     let name = |finder: &mut CallerFinder<'_>, map: &ModuleMap| {
-        finder.find(map, Op::New, address, &[], false).name.to_string()
+        finder
+            .find(map, Op::New, address, &[], false)
+            .name
+            .to_string()
     };
     assert_eq!(name(&mut finder, &map), "table");
     let forked = map.clone();

@@ -15,7 +15,11 @@ fn split_off(shop: &Workshop, library: &str, debug: &str) {
 }
 
 fn installed_debug_file(shop: &Workshop, library: &str) -> String {
-    let id: String = shop.build_id(library).iter().map(|byte| format!("{byte:02x}")).collect();
+    let id: String = shop
+        .build_id(library)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     shop.path(&format!("root/.build-id/{}/{}.debug", &id[..2], &id[2..]))
 }
 
@@ -50,13 +54,24 @@ fn a_debug_file_is_found_by_its_link() {
             shop.path(place)
         };
         split_off(&shop, &library, &debug);
-        shop.run("objcopy", &[&format!("--add-gnu-debuglink={debug}"), &library]);
-        assert_eq!(frames(&shop, &root(&shop), &library, address), INLINED, "{place}");
+        shop.run(
+            "objcopy",
+            &[&format!("--add-gnu-debuglink={debug}"), &library],
+        );
+        assert_eq!(
+            frames(&shop, &root(&shop), &library, address),
+            INLINED,
+            "{place}"
+        );
         // Without build ids, the CRC is what proves it.
         let mut bytes = std::fs::read(&debug).unwrap();
         bytes.push(0);
         std::fs::write(&debug, bytes).unwrap();
-        assert_eq!(frames(&shop, &root(&shop), &library, address), ["outer"], "{place}");
+        assert_eq!(
+            frames(&shop, &root(&shop), &library, address),
+            ["outer"],
+            "{place}"
+        );
     }
 }
 
@@ -74,7 +89,8 @@ fn a_stripped_file_has_its_dynamic_symbols_and_offsets() {
     let mut map = finder.new_map();
     let mut module = shop.module(&library);
     // As it is mapped by a process, at an address of its own.
-    (module.start, module.end, module.bias) = (0x7f00_0000_0000, 0x7f00_0001_0000, 0x7f00_0000_0000);
+    (module.start, module.end, module.bias) =
+        (0x7f00_0000_0000, 0x7f00_0001_0000, 0x7f00_0000_0000);
     map.add(module);
     let caller = finder.find(&map, Op::Calloc, 0x7f00_0000_0000 + hidden, &[], false);
     assert_eq!(*caller.name, format!("inline.so+{hidden:#x}"));

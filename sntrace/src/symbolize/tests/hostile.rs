@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 
-use super::super::testing::{Workshop, locator_for, map_of};
 use super::super::Symbolizer;
+use super::super::testing::{Workshop, locator_for, map_of};
 use super::debug_info::build;
 use crate::trace::Module;
 
@@ -15,7 +15,11 @@ fn original() -> &'static (Vec<u8>, Vec<u64>) {
     static ORIGINAL: OnceLock<(Vec<u8>, Vec<u64>)> = OnceLock::new();
     ORIGINAL.get_or_init(|| {
         let shop = Workshop::new();
-        let (library, address) = build(&shop, "gcc", &["-g", "-Wl,--build-id=none", "-nostartfiles"]);
+        let (library, address) = build(
+            &shop,
+            "gcc",
+            &["-g", "-Wl,--build-id=none", "-nostartfiles"],
+        );
         let hidden = shop.return_address(&library, "hidden", "calloc");
         let addresses = vec![address, hidden, shop.address(&library, "use"), 0, u64::MAX];
         (std::fs::read(library).unwrap(), addresses)
@@ -38,7 +42,10 @@ fn ask(bytes: &[u8], addresses: &[u64]) -> usize {
     let locator = locator_for(shop.folder());
     let mut symbolizer = Symbolizer::new(&locator);
     let (_, file) = map_of(&symbolizer, module);
-    addresses.iter().map(|address| symbolizer.frames(file, address.wrapping_sub(1)).len()).sum()
+    addresses
+        .iter()
+        .map(|address| symbolizer.frames(file, address.wrapping_sub(1)).len())
+        .sum()
 }
 
 #[test]
@@ -86,7 +93,17 @@ fn lie(abbreviations: &str, children: &str, ranges: &str) -> usize {
         info_end:\n{ranges}\n"
     );
     shop.write("lie.s", &source);
-    shop.run("gcc", &["-nostdlib", "-shared", "-Wl,--build-id=none", "-o", "lie.so", "lie.s"]);
+    shop.run(
+        "gcc",
+        &[
+            "-nostdlib",
+            "-shared",
+            "-Wl,--build-id=none",
+            "-o",
+            "lie.so",
+            "lie.s",
+        ],
+    );
     let bytes = std::fs::read(shop.path("lie.so")).unwrap();
     let work = shop.address(&shop.path("lie.so"), "work");
     ask(&bytes, &[work + 8])

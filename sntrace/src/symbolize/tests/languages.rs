@@ -34,15 +34,30 @@ fn cpp_functions_are_named_with_and_without_debug_info() {
     for debug in ["-g", "-g0"] {
         let shop = Workshop::new();
         shop.write("methods.cpp", METHODS);
-        let options = ["-O1", debug, "-fPIC", "-shared", "-Wl,--build-id", "-o", "methods.so", "methods.cpp"];
+        let options = [
+            "-O1",
+            debug,
+            "-fPIC",
+            "-shared",
+            "-Wl,--build-id",
+            "-o",
+            "methods.so",
+            "methods.cpp",
+        ];
         shop.run("g++", &options);
         let library = shop.path("methods.so");
         let lambda = shop.output("nm", &[&library]);
-        let lambda = lambda.split_whitespace().find(|word| word.starts_with("_ZZ10use_lambda"));
+        let lambda = lambda
+            .split_whitespace()
+            .find(|word| word.starts_with("_ZZ10use_lambda"));
         for (symbol, operator, name) in [
             ("_ZN2ns5Class6methodEi", "_Znam", "ns::Class::method(int)"),
             ("_ZN2ns4makeIiEEPT_S1_", "_Znwm", "ns::make<int>(int)"),
-            (lambda.expect("a lambda"), "_Znwm", "use_lambda(int)::{lambda(int)#1}::operator()(int) const"),
+            (
+                lambda.expect("a lambda"),
+                "_Znwm",
+                "use_lambda(int)::{lambda(int)#1}::operator()(int) const",
+            ),
         ] {
             let address = shop.return_address(&library, symbol, operator);
             let found = caller(&shop, &library, Op::New, address, false);
@@ -57,12 +72,24 @@ fn cpp_functions_are_named_with_and_without_debug_info() {
 fn inlined_library_code_is_looked_past_within_one_address() {
     let shop = Workshop::new();
     shop.write("methods.cpp", METHODS);
-    let options = ["-O2", "-g", "-fPIC", "-shared", "-Wl,--build-id", "-o", "methods.so", "methods.cpp"];
+    let options = [
+        "-O2",
+        "-g",
+        "-fPIC",
+        "-shared",
+        "-Wl,--build-id",
+        "-o",
+        "methods.so",
+        "methods.cpp",
+    ];
     shop.run("g++", &options);
     let library = shop.path("methods.so");
     let address = shop.return_address(&library, "_Z4growRSt6vectorIiSaIiEEi", "_Znwm");
     let found = caller(&shop, &library, Op::New, address, false);
-    assert_eq!(&*found.name, "grow(std::vector<int, std::allocator<int> >&, int)");
+    assert_eq!(
+        &*found.name,
+        "grow(std::vector<int, std::allocator<int> >&, int)"
+    );
     assert_eq!(found.location.as_ref().unwrap().1, 14);
     // Raw: the innermost inlined function.
     let raw = caller(&shop, &library, Op::New, address, true);
@@ -87,10 +114,18 @@ pub extern \"C\" fn entry(n: usize) -> u64 { gather(n)[0] + *Store.boxed(n as u6
 
 #[test]
 fn rust_functions_are_named_past_the_alloc_crate() {
-    for (mangling, boxed) in [("legacy", "mine::Store::boxed"), ("v0", "<mine::Store>::boxed::<u64>")] {
+    for (mangling, boxed) in [
+        ("legacy", "mine::Store::boxed"),
+        ("v0", "<mine::Store>::boxed::<u64>"),
+    ] {
         let shop = Workshop::new();
         shop.write("mine.rs", RUST);
-        let options = ["--edition=2024", "--crate-type=cdylib", "--crate-name=mine", "-Copt-level=2"];
+        let options = [
+            "--edition=2024",
+            "--crate-type=cdylib",
+            "--crate-name=mine",
+            "-Copt-level=2",
+        ];
         let mangling_option = format!("-Csymbol-mangling-version={mangling}");
         let more = ["-Cdebuginfo=2", "-Cstrip=none", "-o", "mine.so", "mine.rs"];
         let mut arguments = [&options[..], &more].concat();
@@ -102,7 +137,9 @@ fn rust_functions_are_named_past_the_alloc_crate() {
         let library = shop.path("mine.so");
         let symbols = shop.output("nm", &[&library]);
         for (part, name) in [("6gather", "mine::gather"), ("5boxed", boxed)] {
-            let symbol = symbols.split_whitespace().find(|word| word.contains("4mine") && word.contains(part));
+            let symbol = symbols
+                .split_whitespace()
+                .find(|word| word.contains("4mine") && word.contains(part));
             let symbol = symbol.expect(part);
             // All calls that the compiler left in these functions are the alloc crate's.
             let mut past_the_alloc_crate = 0;

@@ -85,13 +85,25 @@ static TABLE: LazyLock<HashSet<&'static str>> =
 
 /// Rust's entry points of allocation, when they are not in a path (before rustc 1.88).
 const RUST: &[&str] = &[
-    "__rust_alloc", "__rust_alloc_zeroed", "__rust_realloc", "__rust_dealloc",
-    "__rdl_alloc", "__rdl_alloc_zeroed", "__rdl_realloc", "__rdl_dealloc",
-    "__rg_alloc", "__rg_alloc_zeroed", "__rg_realloc", "__rg_dealloc",
+    "__rust_alloc",
+    "__rust_alloc_zeroed",
+    "__rust_realloc",
+    "__rust_dealloc",
+    "__rdl_alloc",
+    "__rdl_alloc_zeroed",
+    "__rdl_realloc",
+    "__rdl_dealloc",
+    "__rg_alloc",
+    "__rg_alloc_zeroed",
+    "__rg_realloc",
+    "__rg_dealloc",
 ];
 
 /// Whether the C function of this name merely wraps the allocator.
 pub(super) fn is_wrapper(name: &str) -> bool {
-    let public = name.strip_prefix("__GI_").unwrap_or(name).trim_start_matches('_');
+    let public = name
+        .strip_prefix("__GI_")
+        .unwrap_or(name)
+        .trim_start_matches('_');
     TABLE.contains(public) || RUST.contains(&name)
 }
