@@ -111,13 +111,28 @@ pub fn note(state: &mut ThreadState, site: &Site, op: Op, block: usize, size: us
     if state.main.has_room() && !state.main.is_inside() && is_direct(state, site.ra) {
         put(&mut state.main, op, block, size, site.ra, operands, &[], false);
     } else {
-        note_further(state, site, op, block, size, operands);
+        // Word by word: an aggregate would have to be put together before it is known to be needed.
+        let [first, second, third] = operands;
+        note_further(state, site.sp, site.fp, site.ra, op, block, size, first, second, third);
     }
 }
 
 /// The rest of [`note`]: callers that need looking past, and everything rare.
 #[inline(never)]
-fn note_further(state: &mut ThreadState, site: &Site, op: Op, block: usize, size: usize, operands: [u64; 3]) {
+#[allow(clippy::too_many_arguments)] // See the call.
+fn note_further(
+    state: &mut ThreadState,
+    sp: usize,
+    fp: usize,
+    ra: usize,
+    op: Op,
+    block: usize,
+    size: usize,
+    first: u64,
+    second: u64,
+    third: u64,
+) {
+    let (site, operands) = (&Site { sp, fp, ra }, [first, second, third]);
     let mut frames = Frames::new();
     if state.main.has_room() && !state.main.is_inside() {
         callers::collect(state, site, &mut frames);

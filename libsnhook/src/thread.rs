@@ -138,13 +138,13 @@ pub fn recording() -> Option<&'static mut ThreadState> {
 pub fn enter(site: &Site) -> Entered {
     match current() {
         Some(state) if state.inside == 0 => Entered::Recording(state),
-        _ => enter_rarely(site),
+        _ => enter_rarely(site.sp, site.ra),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn enter_rarely(site: &Site) -> Entered {
+fn enter_rarely(sp: usize, ra: usize) -> Entered {
     let Some(state) = current() else {
         start();
         return match state::mode() {
@@ -153,7 +153,7 @@ fn enter_rarely(site: &Site) -> Entered {
         };
     };
     let holder = state.inside & !1;
-    let deeper = site.sp < holder;
+    let deeper = sp < holder;
     let active = if state.inside & 1 != 0 {
         // SAFETY: the word was on this thread's stack when the operator was called; a stack does
         // not shrink below a deeper frame, which this one is.
@@ -161,10 +161,10 @@ fn enter_rarely(site: &Site) -> Entered {
     } else {
         deeper
     };
-    if modules::is_allocator(site.ra) && active {
+    if modules::is_allocator(ra) && active {
         return Entered::PassThrough;
     }
-    if !active && !is_other_stack(site.sp, holder) {
+    if !active && !is_other_stack(sp, holder) {
         // Left by a jump.
         state.inside = 0;
     }

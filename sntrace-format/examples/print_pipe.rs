@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use sntrace_format::control::{self, BODY_MAX, Control};
 use sntrace_format::pipe::{HEADER_WORDS, MessageHeader};
-use sntrace_format::record::{Event, Record, decode};
+use sntrace_format::record::{Event, Op, Record, decode};
 
 /// A mapped file: first address, end, what to take from an address, name.
 type Module = (u64, u64, u64, String);
@@ -125,6 +125,7 @@ fn call(event: &Event) -> String {
         (2, true) => format!("{}, {size}", pointer(first)),
         (_, true) => format!("{}, {third}, {size}", pointer(first)),
         (0, false) => size.to_string(),
+        _ if matches!(op, Op::NewAligned | Op::NewArrayAligned) => format!("{size}, {first}"),
         (_, false) => format!("{first}, {size}"),
     };
     format!("{}({arguments}) = {}", op.name(), pointer(block))

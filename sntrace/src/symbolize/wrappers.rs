@@ -154,6 +154,9 @@ mod tests {
             "core::ptr::drop_in_place<alloc::vec::Vec<u8>>",
             "core::ptr::drop_in_place::<alloc::string::String>",
             "core::mem::drop",
+            "core::iter::adapters::map::map_fold::{{closure}}",
+            "<core::iter::adapters::map::Map<I,F> as core::iter::traits::iterator::Iterator>::fold",
+            "core::option::Option<T>::map_or_else",
             "malloc",
             "__libc_malloc",
             "__GI___libc_malloc",
@@ -248,7 +251,6 @@ mod tests {
             "<mine::Thing as alloc::task::Wake>::wake",
             "<mine::Thing as core::ops::drop::Drop>::drop",
             "std::collections::mine",
-            "core::iter::adapters::map::map_fold",
             "std::io::Read::read_to_end",
             "std::thread::Builder::spawn_unchecked",
         ] {

@@ -15,6 +15,7 @@ const PROT_WRITE: usize = 2;
 const MAP_SHARED: usize = 1;
 const MAP_PRIVATE: usize = 2;
 const MAP_ANONYMOUS: usize = 0x20;
+const MAP_NORESERVE: usize = 0x4000;
 const MADV_WIPEONFORK: usize = 18;
 const MADV_DONTDUMP: usize = 16;
 const FUTEX_WAIT: usize = 0;
@@ -59,8 +60,10 @@ pub fn map_anonymous(bytes: usize) -> Option<usize> {
 /// The file behind `fd`, shared, from its start.
 #[must_use]
 pub fn map_shared(fd: usize, bytes: usize) -> Option<usize> {
+    // No reservation: a sparse file of many gigabytes needs none, yet qemu-user would make one
+    // (7.2 maps anonymous memory in its place first).
     // SAFETY: as above.
-    let result = unsafe { syscall(number::MMAP, [0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0]) };
+    let result = unsafe { syscall(number::MMAP, [0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0]) };
     let address = address_or_none(result)?;
     // A core dump of the program need not hold gigabytes of sparse lanes. Only a hint.
     // SAFETY: the range was mapped just above; the advice changes no contents.

@@ -8,26 +8,14 @@
 /// Starts of paths that are looked past. Types too: as the `Self` of an implementation.
 const PATHS: &[&str] = &[
     "alloc::",
+    // Has no allocator: when it stands between one and a caller (`Option::map`, `Iterator::fold`,
+    // `drop_in_place`, formatting), it does so for someone else.
+    "core::",
     "hashbrown::",
     "__rustc::",
     "std::alloc::",
     "std::sys::alloc::",
     "std::collections::hash::",
-    "core::alloc::",
-    // Formatting into a string, which grows on the way.
-    "core::fmt::",
-    "core::ptr::drop_in_place",
-    "core::mem::manually_drop::",
-];
-
-/// Functions that are looked past.
-const FUNCTIONS: &[&str] = &[
-    "core::mem::drop",
-    "core::mem::replace",
-    "core::mem::take",
-    "core::ptr::drop_glue",
-    "core::iter::traits::iterator::Iterator::collect",
-    "core::convert::Into::into",
 ];
 
 /// Traits whose methods are looked past whoever implements them: allocators, and traits that
@@ -56,7 +44,7 @@ pub(super) fn is_wrapper(name: &str) -> bool {
                 || is_library_type(self_type) && is_library_trait(of_trait)
         }
         Some((self_type, None)) => is_library_type(self_type),
-        None => is_library_path(name) || FUNCTIONS.contains(&without_arguments(name)),
+        None => is_library_path(name),
     }
 }
 
@@ -88,12 +76,6 @@ fn is_library_trait(of_trait: &str) -> bool {
         .iter()
         .any(|library| of_trait.starts_with(library))
         || of_trait.starts_with("<[")
-}
-
-/// `core::mem::drop::<T>` and `core::mem::drop<T>` without the `<T>`.
-fn without_arguments(name: &str) -> &str {
-    let head = name.split('<').next().unwrap_or(name);
-    head.strip_suffix("::").unwrap_or(head)
 }
 
 /// Takes `<Self as Trait>::method` or `<Self>::method` apart: `Self`, `Trait`.
