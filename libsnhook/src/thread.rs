@@ -61,6 +61,9 @@ pub struct ThreadState {
     inside: usize,
     /// The return address that an operator's call left there.
     operator_back: usize,
+    /// The size that was asked of it. Smaller allocations inside it are not the operator's block:
+    /// one that fails allocates the exception that it throws.
+    operator_size: usize,
     /// The stack's known part.
     pub stack_window: StackWindow,
     /// 0, or the stack pointer of this thread's outermost call into the loader.
@@ -105,17 +108,21 @@ impl ThreadState {
         self.inside = before;
     }
 
-    /// A real C++ operator is about to be called, its return address `back` at `slot`.
+    /// A real C++ operator is about to be called for `size` bytes, its return address `back` at
+    /// `slot`; returns what [`ThreadState::leave_operator`] wants back.
     #[inline(always)]
-    pub fn enter_operator(&mut self, slot: usize, back: usize) {
+    pub fn enter_operator(&mut self, slot: usize, back: usize, size: usize) -> [usize; 2] {
+        let before = [self.inside, self.operator_back];
+        self.operator_size = size;
         self.operator_back = back;
         self.inside = slot | 1;
+        before
     }
 
     /// The operator has returned.
     #[inline(always)]
-    pub fn leave_operator(&mut self) {
-        self.inside = 0;
+    pub fn leave_operator(&mut self, before: [usize; 2]) {
+        [self.inside, self.operator_back] = before;
     }
 }
 
@@ -133,18 +140,18 @@ pub fn recording() -> Option<&'static mut ThreadState> {
     current()
 }
 
-/// What to do with a call from `site`.
+/// What to do with a call from `site` for `size` bytes (for a release: all ones).
 #[inline(always)]
-pub fn enter(site: &Site) -> Entered {
+pub fn enter(site: &Site, size: usize) -> Entered {
     match current() {
         Some(state) if state.inside == 0 => Entered::Recording(state),
-        _ => enter_rarely(site.sp, site.ra),
+        _ => enter_rarely(site.sp, site.ra, size),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn enter_rarely(sp: usize, ra: usize) -> Entered {
+fn enter_rarely(sp: usize, ra: usize, size: usize) -> Entered {
     let Some(state) = current() else {
         start();
         return match state::mode() {
@@ -155,13 +162,16 @@ fn enter_rarely(sp: usize, ra: usize) -> Entered {
     let holder = state.inside & !1;
     let deeper = sp < holder;
     let active = if state.inside & 1 != 0 {
+        // One operator may jump to another, which then finds its return address in the same place.
+        let deeper = sp <= holder;
         // SAFETY: the word was on this thread's stack when the operator was called; a stack does
         // not shrink below a deeper frame, which this one is.
         deeper && unsafe { (holder as *const usize).read_volatile() } == state.operator_back
     } else {
         deeper
     };
-    if modules::is_allocator(ra) && active {
+    let part_of_it = state.inside & 1 == 0 || size >= state.operator_size;
+    if modules::is_allocator(ra) && active && part_of_it {
         return Entered::PassThrough;
     }
     if !active && !is_other_stack(sp, holder) {

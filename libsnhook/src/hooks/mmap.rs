@@ -1,14 +1,15 @@
 //! The mmap family, recorded on request (`--mmap`): what the program itself asks of the kernel.
 //!
 //! The C library's own mappings (the allocator's, the loader's) don't go through public symbols
-//! and are not seen. Without the option each body is one test and a call.
+//! and are not seen. Without the option each body is one test and a call. A call that comes while
+//! the hook is still looking the real functions up goes to the kernel itself.
 
 use core::sync::atomic::Ordering;
 
 use sntrace_format::record::Op;
 
 use super::{acquire, real, release, replace};
-use crate::platform::entry;
+use crate::platform::{entry, sys};
 use crate::record::Site;
 use crate::state;
 
@@ -25,7 +26,8 @@ unsafe fn map(function: &real::Function, a: [usize; 6], site: Site) -> usize {
     let mut result = FAILED;
     let known = real::known(function);
     if known == 0 {
-        return FAILED;
+        // SAFETY: the program's own call.
+        return unsafe { sys::map_for_program(a) };
     }
     if !state::records_mappings() {
         // SAFETY: the program's own call, passed on once.
@@ -58,7 +60,9 @@ unsafe extern "C" fn munmap_body(block: usize, size: usize, sp: usize, fp: usize
     let mut result = FAILED;
     let known = real::known(&real::MUNMAP);
     if known == 0 {
-        return FAILED;
+        // SAFETY: the program's own call: it says that nothing uses the range.
+        unsafe { sys::unmap(block, size) };
+        return 0;
     }
     if !state::records_mappings() {
         // SAFETY: the program's own call, passed on once.

@@ -30,15 +30,17 @@ macro_rules! new_operator {
     ($name:ident, $begin:ident, $end:ident, $real:path, $op:path, $aligned:literal) => {
         new_entry!($name, $begin, $end);
 
-        unsafe extern "C" fn $begin(slot: usize, back: usize) -> usize {
-            // SAFETY: called by the entry above, with its own stack slot.
-            unsafe { begin(slot, back, &$real) }
+        unsafe extern "C" fn $begin(slot: usize, back: usize, outer: *mut [usize; 2]) -> usize {
+            // SAFETY: called by the entry above, with two words of its own frame.
+            unsafe { begin(slot, back, outer, &$real) }
         }
 
-        unsafe extern "C" fn $end(block: usize, size: usize, alignment: usize, sp: usize, fp: usize, ra: usize) -> usize {
+        unsafe extern "C" fn $end(block: usize, frame: *const [usize; 5], sp: usize, fp: usize, ra: usize) -> usize {
+            // SAFETY: called by the entry above, after `begin`, with its own frame.
+            let [size, alignment, _, inside, back] = unsafe { *frame };
             let operand = if $aligned { alignment as u64 } else { 0 };
-            // SAFETY: called by the entry above, after `begin`.
-            unsafe { end(Site { sp, fp, ra }, $op, block, size, operand) }
+            // SAFETY: as above.
+            unsafe { end(Site { sp, fp, ra }, $op, block, size, operand, [inside, back]) }
         }
     };
 }
@@ -67,8 +69,9 @@ new_operator!(
 );
 
 /// Before the real operator: `slot` is where the call leaves its return address, `back` that
-/// address. Returns the operator to call.
-unsafe fn begin(slot: usize, back: usize, real: &Function) -> usize {
+/// address; `outer` keeps the state of the operator that calls this one, if one does (`new[]` is
+/// usually `new`). Returns the operator to call.
+unsafe fn begin(slot: usize, back: usize, outer: *mut [usize; 2], real: &Function) -> usize {
     let mut operator = real.load(Ordering::Relaxed);
     if operator == 0 {
         thread::start();
@@ -78,9 +81,13 @@ unsafe fn begin(slot: usize, back: usize, real: &Function) -> usize {
             operator = plain_new as *const () as usize;
         }
     }
-    if let Some(state) = thread::recording() {
-        state.enter_operator(slot, back);
-    }
+    let before = match thread::recording() {
+        // SAFETY: the entry keeps the operator's arguments in the three words before these two.
+        Some(state) => state.enter_operator(slot, back, unsafe { *outer.cast::<usize>().sub(3) }),
+        None => [0; 2],
+    };
+    // SAFETY: two words of the entry's frame.
+    unsafe { *outer = before };
     operator
 }
 
@@ -89,11 +96,11 @@ unsafe extern "C" fn plain_new(size: usize) -> usize {
     unsafe { real::call1(&real::MALLOC, bootstrap::malloc, size.max(1)) }
 }
 
-unsafe fn end(site: Site, op: Op, block: usize, size: usize, alignment: u64) -> usize {
+unsafe fn end(site: Site, op: Op, block: usize, size: usize, alignment: u64, outer: [usize; 2]) -> usize {
     if let Some(state) = thread::recording() {
-        state.leave_operator();
+        state.leave_operator(outer);
     }
-    match thread::enter(&site) {
+    match thread::enter(&site, size) {
         Entered::Recording(state) => record::note(state, &site, op, block, size, [alignment, 0, 0]),
         Entered::PassThrough => {}
     }

@@ -28,7 +28,13 @@ macro_rules! reals {
 }
 
 // THE table. C++ names: the Itanium ABI's `nw`/`na`/`dl`/`da`, with `m` for size_t.
+// Memory from the kernel first: an allocator that is called while it is looked up itself needs it.
 reals! {
+    MMAP "mmap";
+    MMAP64 "mmap64";
+    MUNMAP "munmap";
+    MREMAP "mremap";
+    SBRK "sbrk";
     MALLOC "malloc";
     CALLOC "calloc";
     REALLOC "realloc";
@@ -61,11 +67,6 @@ reals! {
     DELETE_ARRAY_ALIGNED_NOTHROW "_ZdaPvSt11align_val_tRKSt9nothrow_t";
     DELETE_SIZED_ALIGNED "_ZdlPvmSt11align_val_t";
     DELETE_ARRAY_SIZED_ALIGNED "_ZdaPvmSt11align_val_t";
-    MMAP "mmap";
-    MMAP64 "mmap64";
-    MUNMAP "munmap";
-    MREMAP "mremap";
-    SBRK "sbrk";
     DLOPEN "dlopen";
     DLMOPEN "dlmopen";
     DLCLOSE "dlclose";

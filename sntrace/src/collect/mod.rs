@@ -52,8 +52,6 @@ const BATCH_ITEMS: usize = 512;
 const SLEEP: Duration = Duration::from_millis(20);
 /// How often processes whose end nobody tells are looked at.
 const PROCESS_LOOK: Duration = Duration::from_millis(50);
-/// Image numbers of processes without shared memory start here.
-const PIPE_IMAGES: u32 = 1 << 31;
 
 /// What the collector needs to know of the processes' ends.
 pub trait Supervision {
@@ -376,8 +374,12 @@ impl Collector {
         if let Ok(number) = u32::try_from(header.image) {
             return ImageId(number);
         }
-        let next = PIPE_IMAGES + self.pipe_images.len() as u32;
-        *self.pipe_images.entry(header.image).or_insert(ImageId(next))
+        let (segment, count) = (&self.segment, self.pipe_images.len() as u32);
+        *self.pipe_images.entry(header.image).or_insert_with(|| {
+            // Numbered along with the others where there are others, so that numbers stay dense.
+            let number = segment.as_ref().map(|segment| segment.header().last_image.fetch_add(1, Ordering::Relaxed));
+            ImageId(number.unwrap_or(count) + 1)
+        })
     }
 
     fn image_began(&mut self, image: ImageId, pid: u32, slot: Option<usize>) {

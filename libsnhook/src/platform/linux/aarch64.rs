@@ -394,9 +394,10 @@ macro_rules! forward {
 }
 pub(crate) use forward;
 
-/// `new_entry!(name, begin, end)` defines a C++ `operator new`. `begin(slot, back)` returns the
-/// real operator, `end(block, size, alignment, sp, fp, return address)` records. The frame in
-/// between has unwind information and no handler of its own, so that an exception passes through.
+/// `new_entry!(name, begin, end)` defines a C++ `operator new`. `begin(slot, back, outer)` returns
+/// the real operator, `end(block, frame, sp, fp, return address)` records. The frame in between
+/// has unwind information and no handler of its own, so that an exception passes through. It
+/// holds five words: the three argument registers, and two for `begin` to keep something in.
 ///
 /// The word by which `hooks::operators` sees that the operator is still going on, the address it
 /// returns to, is stored in this frame: the call itself leaves it in `x30`. It lies above the
@@ -411,28 +412,29 @@ macro_rules! new_entry {
             core::arch::naked_asm!(
                 ".cfi_startproc",
                 "hint #34",
-                "stp x29, x30, [sp, #-48]!",
-                ".cfi_def_cfa_offset 48",
-                ".cfi_offset x29, -48",
-                ".cfi_offset x30, -40",
+                "stp x29, x30, [sp, #-80]!",
+                ".cfi_def_cfa_offset 80",
+                ".cfi_offset x29, -80",
+                ".cfi_offset x30, -72",
                 "mov x29, sp",
                 "add x9, sp, #16",
-                "stp x0, x1, [sp, #24]",
-                "str x2, [sp, #40]",
+                "stp x0, x1, [sp, #32]",
+                "str x2, [sp, #48]",
                 "mov x0, x9",
                 "adr x1, 2f",
                 "str x1, [x9]",
+                "add x2, sp, #56",
                 "bl {begin}",
                 "mov x16, x0",
-                "ldp x0, x1, [sp, #24]",
-                "ldr x2, [sp, #40]",
+                "ldp x0, x1, [sp, #32]",
+                "ldr x2, [sp, #48]",
                 "blr x16",
                 "2:",
-                "ldp x1, x2, [sp, #24]",
-                "add x3, sp, #48",
-                "ldp x4, x5, [sp]",
+                "add x1, sp, #32",
+                "add x2, sp, #80",
+                "ldp x3, x4, [sp]",
                 "bl {end}",
-                "ldp x29, x30, [sp], #48",
+                "ldp x29, x30, [sp], #80",
                 ".cfi_restore x29",
                 ".cfi_restore x30",
                 ".cfi_def_cfa_offset 0",

@@ -57,6 +57,15 @@ pub fn map_anonymous(bytes: usize) -> Option<usize> {
     address_or_none(result)
 }
 
+/// `mmap` with the program's own arguments; all ones where it fails (without `errno`).
+///
+/// # Safety
+/// As for `mmap`: a fixed address replaces what is mapped there.
+pub unsafe fn map_for_program(arguments: [usize; 6]) -> usize {
+    // SAFETY: the caller's promise.
+    address_or_none(unsafe { syscall(number::MMAP, arguments) }).unwrap_or(usize::MAX)
+}
+
 /// The file behind `fd`, shared, from its start.
 #[must_use]
 pub fn map_shared(fd: usize, bytes: usize) -> Option<usize> {

@@ -249,9 +249,10 @@ macro_rules! forward {
 }
 pub(crate) use forward;
 
-/// `new_entry!(name, begin, end)` defines a C++ `operator new`. `begin(slot)` returns the real
-/// operator, `end(block, size, alignment, sp, fp, return address)` records. The frame in between
-/// has unwind information and no handler of its own, so that an exception passes through.
+/// `new_entry!(name, begin, end)` defines a C++ `operator new`. `begin(slot, back, outer)` returns
+/// the real operator, `end(block, frame, sp, fp, return address)` records. The frame in between
+/// has unwind information and no handler of its own, so that an exception passes through. It
+/// holds five words: the three argument registers, and two for `begin` to keep something in.
 macro_rules! new_entry {
     ($name:ident, $begin:path, $end:path) => {
         #[doc = concat!("Interposes the C++ operator `", stringify!($name), "`.")]
@@ -269,6 +270,7 @@ macro_rules! new_entry {
                 // Where the coming call leaves its return address: see `hooks::operators`.
                 "lea rdi, [rsp - 8]",
                 "lea rsi, [rip + 2f]",
+                "lea rdx, [rsp + 24]",
                 "call {begin}",
                 "mov rdi, [rsp]",
                 "mov rsi, [rsp + 8]",
@@ -276,11 +278,10 @@ macro_rules! new_entry {
                 "call rax",
                 "2:",
                 "mov rdi, rax",
-                "mov rsi, [rsp]",
-                "mov rdx, [rsp + 8]",
-                "lea rcx, [rsp + 40]",
-                "mov r8, rbp",
-                "mov r9, [rsp + 40]",
+                "mov rsi, rsp",
+                "lea rdx, [rsp + 40]",
+                "mov rcx, rbp",
+                "mov r8, [rsp + 40]",
                 "call {end}",
                 "add rsp, 40",
                 ".cfi_adjust_cfa_offset -40",
