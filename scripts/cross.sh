@@ -148,30 +148,33 @@ record() {
     return "$status"
 }
 
-# The lines of a trace with the caller named, and the function that called it: addr2line on the
-# frames that lie in the program. `CALL  [FUNCTION]<tab>ITS CALLER`.
+# The events of a trace with the function that the caller lies in, or that the frame `$2` beyond
+# it lies in, if that is the program: `CALL  [FUNCTION]`.
 named_events() {
-    local program=$1 frame="\\[?$1\\+0x([0-9a-f]+)"
-    sed -nE "s/^(.*)  $frame $frame.*/\\1\\t\\2\\t\\3/p" "$work/trace" >"$work/frames"
-    local at caller beyond
-    while IFS=$'\t' read -r _ caller beyond; do
+    local program=$1 beyond=$2 at
+    sed -nE "s/^(.*)  \\[([^ ]* ){$beyond}$program\\+0x([0-9a-f]+).*/\\1\\t\\3/p" "$work/trace" >"$work/frames"
+    while IFS=$'\t' read -r _ at; do
         # A return address may be the next function's: the call is before it.
-        for at in "$caller" "$beyond"; do printf '%x\n' $((0x$at - 1)); done
+        printf '%x\n' $((0x$at - 1))
     done <"$work/frames" | aarch64-linux-gnu-addr2line -f -C -e "$work/$program" |
-        awk 'NR % 2 { sub(/\(.*/, ""); printf "%s%s", $0, NR % 4 == 1 ? "\t" : "\n" }' >"$work/functions"
-    paste "$work/frames" "$work/functions" | awk -F'\t' '{ print $1 "  [" $4 "]\t" $5 }'
+        sed -n '1~2s/(.*//; 1~2p' | paste "$work/frames" - | sed -E 's/\t[^\t]*\t(.*)/  [\1]/'
 }
 
 functions_are_recorded() {
     record every_function || return
-    named_events every_function >"$work/named"
-    diff <(sed 's/$/\tmain/' "$work/said" | grep -v '^done') "$work/named" >&2
+    diff <(grep -v '^done' "$work/said") <(named_events every_function 0) >&2
+}
+
+# The frame beyond each caller: main calls them all.
+stacks_are_recorded() {
+    record every_function || return
+    diff <(grep -v '^done' "$work/said" | sed 's/ \[.*/ [main]/') <(named_events every_function 1) >&2
 }
 
 operators_are_recorded() {
     record every_operator || return
     grep -qx thrown "$work/said" || return
-    named_events every_operator | cut -f1 | sort -u >"$work/named"
+    named_events every_operator 0 | sort -u >"$work/named"
     # All that the program says is there; libstdc++'s own calls may be too.
     local missing
     missing=$(grep -E '^operator (new|delete)(\[\])?\(' "$work/said" | sort -u | comm -23 - "$work/named")
@@ -230,6 +233,7 @@ try_on_arm() {
         step passes_through $program || true
     done
     step functions_are_recorded || true
+    step stacks_are_recorded || true
     [ ! -e "$work/every_operator" ] || step operators_are_recorded || true
     step children_are_recorded fork || true
     step children_are_recorded fork-of-fork || true

@@ -94,7 +94,7 @@ impl fmt::Display for OffGrammar {
 impl<'a> Line<'a> {
     /// Requested bytes in all.
     pub fn bytes(&self) -> u64 {
-        self.count.unwrap_or(1) * self.size.unwrap_or(0)
+        self.count.unwrap_or(1).saturating_mul(self.size.unwrap_or(0))
     }
 
     /// Whether the call obtained a block.

@@ -68,7 +68,7 @@ both_transports! {
 #[test]
 fn what_a_parent_does_before_a_fork_comes_before_what_its_child_does() {
     let program = Build::c("processes.c").path();
-    let run = Sntrace::default_transport().options(&["--pid"]).run(&[program.to_str().unwrap(), "fork"]).succeeds();
+    let run = Sntrace::default_transport().options(&["--pid"]).run(&[program.to_str().unwrap(), "fork"]).exits(7);
     let text = run.lines_text();
     let lines = run.parse(&text);
     let at = |caller: &str| lines.iter().position(|line| line.caller == caller).unwrap_or_else(|| panic!("{caller}: {text}"));

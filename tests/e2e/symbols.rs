@@ -132,11 +132,9 @@ fn a_container_names_the_function_that_uses_it() {
 
 #[test]
 fn rust_names_are_demangled_and_the_alloc_crate_is_looked_past() {
-    for flags in [&["-Csymbol-mangling-version=legacy"][..], &["-Csymbol-mangling-version=v0"]] {
-        let program = Build::rust("boxes.rs").flags(flags).path();
-        assert_eq!(caller(&program, &[], 7001), "boxes::shelf::make_box", "{flags:?}");
-        assert_eq!(caller(&program, &[], 7002), "boxes::shelf::make_vector", "{flags:?}");
-        let raw = caller(&program, &["--raw-callers"], 7001);
-        assert_ne!(raw, "boxes::shelf::make_box");
-    }
+    let program = Build::rust("boxes.rs").path();
+    assert_eq!(caller(&program, &[], 7001), "boxes::shelf::make_box");
+    assert_eq!(caller(&program, &[], 7002), "boxes::shelf::make_vector");
+    let raw = caller(&program, &["--raw-callers"], 7001);
+    assert_ne!(raw, "boxes::shelf::make_box");
 }

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,12 +141,15 @@ int main(int argc, char **argv)
         return 87;
     } else if (!strcmp(way, "daemon")) {
         /* The classic: two forks, a session of its own, no descriptors but stdout. */
+        int alive[2]; /* its end tells that the process between is gone */
+        char nothing_comes;
+        if (pipe(alive))
+            return 84;
         if (fork() == 0) {
             setsid();
             if (fork() == 0) {
-                int parent_gone = getppid();
-                while (getppid() == parent_gone && parent_gone != 1)
-                    sched_yield();
+                close(alive[1]);
+                (void)!read(alive[0], &nothing_comes, 1);
                 (void)!chdir("/");
                 close(0);
                 close(2);
@@ -156,6 +158,7 @@ int main(int argc, char **argv)
             }
             _exit(0);
         }
+        close(alive[1]);
     } else if (!strcmp(way, "closefrom") || !strcmp(way, "close_range")) {
         close_everything(!strcmp(way, "close_range"));
         in_child();

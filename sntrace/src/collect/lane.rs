@@ -3,9 +3,11 @@
 //! What a traced process writes is not trusted: a record that can't be right ends the reading of
 //! this lane, with a count, and nothing else.
 
+use std::time::{Duration, Instant};
+
 use sntrace_format::control::{self, BODY_MAX, Control};
 use sntrace_format::record::{Record, Words, decode};
-use sntrace_format::ring::{Consumer, RING_WORDS};
+use sntrace_format::ring::{Consumer, Progress, RING_WORDS};
 
 use super::order::SourceId;
 use crate::trace::ImageId;
@@ -24,6 +26,8 @@ pub struct Lane {
     pub thread: u32,
     /// Nothing with an earlier time than this will come, in ticks.
     pub clean_until: u64,
+    /// The record that the thread was inside of when it was last looked at, and since when.
+    pub inside: Option<(u64, Instant)>,
     /// Whether its process scribbled over it.
     pub damaged: bool,
 }
@@ -71,6 +75,21 @@ pub fn decode_one<W: Words + ?Sized>(words: &W, mut each: impl FnMut(Entry<'_>))
 pub struct Damaged;
 
 impl Lane {
+    /// Remembers whether the thread is inside a record, and since when it is inside this one.
+    pub fn note_inside(&mut self, progress: Progress) {
+        self.inside = match self.inside {
+            _ if !progress.inside => None,
+            Some((position, since)) if position == progress.position => Some((position, since)),
+            _ => Some((progress.position, Instant::now())),
+        };
+    }
+
+    /// Whether the thread has been inside one record for longer than this.
+    #[must_use]
+    pub fn is_stopped(&self, patience: Duration) -> bool {
+        self.inside.is_some_and(|(_, since)| since.elapsed() > patience)
+    }
+
     /// Moves everything published up to `position` into `words` and gives the room back at once,
     /// so that the producer writes on while the records are worked through. Returns where they
     /// start, for [`Lane::decode`].

@@ -140,8 +140,6 @@ pub struct Collector {
     /// Words taken from a lane, while they are worked through.
     words: Vec<u64>,
     statistics: Statistics,
-    /// Since when a thread inside a record holds the others up.
-    held_up: Option<Instant>,
     barrier_works: bool,
     /// Whether there is one lane and nothing else.
     alone: bool,
@@ -169,7 +167,6 @@ impl Collector {
             batch: Batch::default(),
             words: Vec::new(),
             statistics: Statistics::default(),
-            held_up: None,
             barrier_works: true,
             alone: false,
             last_look: Instant::now(),
@@ -250,24 +247,28 @@ impl Collector {
         self.alone = claimed <= 1 && self.pipe_images.is_empty();
         let mut any = false;
         let full = self.orderer.buffered() > BUFFERED_MAX;
+        // All lanes are known before any is read: what is emitted in between must not overtake one.
         for index in 0..claimed {
             let owner = segment.lane(index).owner.load(Ordering::Acquire);
-            if owner == 0 {
-                continue;
+            if owner != 0 && self.lanes[index].is_none() {
+                self.lanes[index] = Some(self.new_lane(&segment, index, ImageId(owner)));
             }
-            let mut lane = match self.lanes[index].take() {
-                Some(lane) => lane,
-                None => self.new_lane(&segment, index, ImageId(owner)),
-            };
+        }
+        for index in 0..claimed {
+            let Some(mut lane) = self.lanes[index].take() else { continue };
             let progress = lane.consumer.progress();
-            if !progress.inside {
-                // Without a barrier a store may still be on its way; it never takes this long.
-                let margin = if self.barrier_works { 0 } else { self.timeline.ticks_in(1_000_000) };
-                lane.clean_until = now.saturating_sub(margin);
-            }
+            lane.note_inside(progress);
             // A thread that holds the others up is read whatever happens.
             if !full || progress.inside {
                 any |= self.read_lane(&segment, &mut lane, progress.position, now, send);
+                // Without a barrier a store may still be on its way; it never takes this long.
+                let margin = if self.barrier_works { 0 } else { self.timeline.ticks_in(1_000_000) };
+                let clean = match progress.inside {
+                    false => now.saturating_sub(margin),
+                    // What is being written is later than what was written before.
+                    true => self.orderer.last_time(lane.source),
+                };
+                lane.clean_until = lane.clean_until.max(clean);
             }
             self.lanes[index] = Some(lane);
             if self.orderer.buffered() > BUFFERED_MAX / 4 {
@@ -289,6 +290,7 @@ impl Collector {
             tid: 0,
             thread: 0,
             clean_until: 0,
+            inside: None,
             damaged: false,
         }
     }
@@ -452,17 +454,16 @@ impl Collector {
 
     /// The time before which everything has been delivered.
     fn watermark(&mut self, now: u64) -> u64 {
-        let late = self.lanes.iter().flatten().map(|lane| lane.clean_until).min().unwrap_or(now);
-        if late >= now {
-            self.held_up = None;
-            return now;
+        let bound = |lanes: &mut dyn Iterator<Item = &Lane>| lanes.map(|lane| lane.clean_until).min().unwrap_or(now);
+        let all = bound(&mut self.lanes.iter().flatten());
+        if !self.lanes.iter().flatten().any(|lane| lane.is_stopped(PATIENCE)) {
+            return all;
         }
-        let since = *self.held_up.get_or_insert_with(Instant::now);
-        if since.elapsed() < PATIENCE {
-            return late;
+        let without = bound(&mut self.lanes.iter().flatten().filter(|lane| !lane.is_stopped(PATIENCE)));
+        if without > all {
+            self.statistics.impatient += 1;
         }
-        self.statistics.impatient += 1;
-        now
+        without
     }
 
     fn emit(&mut self, now: u64, finally: bool, send: &mut dyn Downstream) {

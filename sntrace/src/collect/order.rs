@@ -169,6 +169,12 @@ impl Orderer {
         self.buffered += 1;
     }
 
+    /// The time of a source's last delivery: it delivers nothing earlier.
+    #[must_use]
+    pub fn last_time(&self, source: SourceId) -> u64 {
+        self.sources[source.0].last_time
+    }
+
     /// How many deliveries wait.
     #[must_use]
     pub fn buffered(&self) -> usize {
@@ -296,12 +302,25 @@ impl Orderer {
         None
     }
 
-    /// Emits a source's deliveries up to this one out of the clock's order. Those before it come
-    /// along: a thread's own order is never in doubt.
+    /// Emits a waiting event out of the clock's order. What its thread did before comes along: a
+    /// thread's own order is never in doubt. So does what it was told about modules.
     fn emit_through(&mut self, (at, number): (usize, u64), skew: u64, chain: u32, timeline: &Timeline, out: &mut Batch) {
         self.statistics.reordered += 1;
-        while self.sources[at].waiting.front().is_some_and(|head| head.number <= number) {
-            let Some(waiting) = self.sources[at].waiting.pop_front() else { return };
+        let source = &self.sources[at];
+        let cause = source.waiting.iter().find(|waiting| waiting.number == number);
+        let Some(Waiting { image, delivery: Delivery::Event(RawEvent { thread, .. }), .. }) = cause else { return };
+        let (image, thread) = (*image, *thread);
+        loop {
+            let next = self.sources[at].waiting.iter().position(|waiting| {
+                waiting.image == image
+                    && match &waiting.delivery {
+                        Delivery::Event(raw) => raw.thread == thread,
+                        _ => true,
+                    }
+            });
+            let waiting = &mut self.sources[at].waiting;
+            let Some(next) = next.filter(|&next| waiting[next].number <= number) else { return };
+            let Some(waiting) = waiting.remove(next) else { return };
             self.buffered -= 1;
             let _ = self.emit(waiting, skew, false, chain + 1, timeline, out);
         }
