@@ -36,6 +36,9 @@ pub struct Image {
 
 const DONE: u32 = 1 << 31;
 
+/// The board of an image without one. Never written.
+static NO_VERDICTS: [AtomicU64; BOARD_ENTRIES] = [const { AtomicU64::new(0) }; BOARD_ENTRIES];
+
 /// Address of the [`Image`]; the address survives a fork, the contents don't. Written once in
 /// the load phase before the mode is set.
 static IMAGE: AtomicUsize = AtomicUsize::new(0);
@@ -65,11 +68,16 @@ impl Image {
         self.key.load(Ordering::Acquire)
     }
 
-    /// Where the hot path looks call sites up: the launcher's verdicts, or the known addresses
-    /// where there are none to come.
+    /// Where the hot path looks call sites up: the launcher's verdicts; the known addresses where
+    /// the return address alone is wanted; nothing where no verdicts can come.
     pub fn board(&self) -> *const AtomicU64 {
-        let board = self.board.load(Ordering::Acquire);
-        if board == 0 || crate::record::raw_callers() { self.known.as_ptr() } else { board as *const AtomicU64 }
+        if crate::record::raw_callers() {
+            return self.known.as_ptr();
+        }
+        match self.board.load(Ordering::Acquire) {
+            0 => NO_VERDICTS.as_ptr(),
+            board => board as *const AtomicU64,
+        }
     }
 
     /// Whether [`begin`] is done.

@@ -67,9 +67,25 @@ fn a_script_whose_interpreter_is_missing_says_so() {
 }
 
 #[test]
-fn a_static_program_is_refused_with_a_hint() {
-    has(&refused(&Build::c("quiet_malloc.c").flags(&["-static"]).path(), 125), &["static", "hint"]);
-    has(&refused(&Build::c("quiet_malloc.c").flags(&["-static-pie"]).path(), 125), &["static", "hint"]);
+fn a_static_program_runs_with_a_warning_and_an_empty_trace_is_an_error() {
+    // It may start programs that can be traced, so it is run.
+    for option in ["-static", "-static-pie"] {
+        let program = Build::c("say_hello.c").flags(&[option]).path();
+        let run = Sntrace::default_transport().run(&[&program]).exits(125);
+        assert_eq!(run.stdout(), "hello\n");
+        has(&run.stderr(), &["sntrace: warning: ", program.to_str().unwrap(), "static", "hint: ", "sntrace: error: "]);
+    }
+}
+
+#[test]
+fn what_a_static_program_starts_is_traced() {
+    let program = Build::c("processes.c").flags(&["-static"]).path();
+    let worker = Build::c("worker.c").path();
+    let run = Sntrace::default_transport()
+        .run(&[program.to_str().unwrap(), "execv", worker.to_str().unwrap()])
+        .exits(7);
+    has(&run.stderr(), &["sntrace: warning: ", "static"]);
+    assert!(run.lines_text().contains("[worked]"));
 }
 
 #[test]
@@ -107,11 +123,16 @@ fn a_program_built_with_a_sanitizer_is_refused_with_a_hint() {
 }
 
 #[test]
-fn a_static_child_runs_untraced_and_that_is_said() {
-    let quiet = Build::c("say_hello.c").flags(&["-static"]).path();
-    let run = Sntrace::default_transport().run(&["sh", "-c", &format!("{}; exit 4", quiet.display())]).exits(4);
-    assert_eq!(run.stdout(), "hello\n");
-    has(&run.stderr(), &["sntrace: warning: ", quiet.to_str().unwrap(), "static"]);
+fn children_that_cannot_be_traced_run_as_they_would() {
+    for option in ["-static", "-m32", "-fsanitize=address", "-fsanitize=thread"] {
+        let child = Build::c("say_hello.c").flags(&[option]).path();
+        let script = format!("{}; exit 4", child.display());
+        let run = Sntrace::default_transport().run(&["sh", "-c", &script]);
+        assert_eq!(run.stdout(), "hello\n", "{option}: {}", run.stderr());
+        let theirs: Vec<_> = run.stderr().lines().filter(|line| !line.contains("sntrace: ")).map(str::to_owned).collect();
+        assert!(theirs.is_empty() || theirs.iter().all(|line| line.starts_with("  hint: ")), "{option}: {theirs:?}");
+        assert_eq!(run.code(), 4, "{option}");
+    }
 }
 
 /// Whatever can't be written is noticed before the program does anything.
@@ -148,7 +169,7 @@ both_transports! {
                 .unwrap();
             let stderr = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(125), "{option}: {stderr}");
-            assert_eq!(String::from_utf8_lossy(&output.stdout), "finished\n");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "finished\n", "{option}: {stderr}");
             assert!(marker.exists());
             has(&stderr, &["sntrace: error: ", "/dev/full", "No space left on device"]);
         }

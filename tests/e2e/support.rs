@@ -60,6 +60,16 @@ pub fn clean(command: &mut Command) -> &mut Command {
     command.env_clear().envs(ENVIRONMENT.iter().copied())
 }
 
+/// A command's path. Rust starts a name by fork and exec but a path by posix_spawn, which leaves
+/// other signal dispositions (glibc's internal signals are ignored): what is compared must be
+/// started in the same way.
+pub fn absolute(name: &OsStr) -> PathBuf {
+    match name.to_str() {
+        Some(text) if !text.contains('/') => crate::programs::tool(text),
+        _ => PathBuf::from(name),
+    }
+}
+
 /// One invocation of sntrace, in the making.
 pub struct Sntrace {
     options: Vec<OsString>,
@@ -155,7 +165,7 @@ impl Sntrace {
         }
         words.push(OsStr::new("--"));
         words.extend(program.iter().map(AsRef::as_ref));
-        let mut command = Command::new(words[0]);
+        let mut command = Command::new(absolute(words[0]));
         clean(command.args(&words[1..])).envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &self.current_dir {
             command.current_dir(folder);

@@ -103,8 +103,10 @@ impl Subject {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let mut command = Command::new("env");
+        // The mark comes first: libc_malloc_debug's destructor frees libc's own blocks, which no
+        // program asked for, and the end mark must be written before that.
         command
-            .arg(format!("LD_PRELOAD={}:{}", debug.display(), mark.display()))
+            .arg(format!("LD_PRELOAD={}:{}", mark.display(), debug.display()))
             .arg(format!("MALLOC_TRACE={}", log.display()))
             .arg("MARK_MTRACE=1")
             .args(&self.program);

@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
 use crate::programs::{Build, tool};
-use crate::support::{Sntrace, Transport, both_transports, clean};
+use crate::support::{Sntrace, Transport, absolute, both_transports, clean};
 
 /// What the same command prints without sntrace, in the same environment.
 fn bare(program: &[&str]) -> String {
-    let mut command = Command::new(program[0]);
+    let mut command = Command::new(absolute(OsStr::new(program[0])));
     let output = clean(command.args(&program[1..])).stdin(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }

@@ -63,7 +63,8 @@ CALLER void new_with_handler()
     say("handler ran %d times, %s\n", handled, b ? "a block" : "null");
 }
 
-int main()
+// Any argument: no call that fails (mimalloc's C build aborts where it cannot throw).
+int main(int argc, char **)
 {
     delete_plain(new_plain(72));
     delete_sized(new_plain(33), 33);
@@ -78,7 +79,9 @@ int main()
     delete_array_aligned(new_array_aligned(512, 256), 256);
     delete_array_sized_aligned(new_array_aligned_nothrow(1024, 64), 1024, 64);
 #endif
-    new_that_throws();
-    new_with_handler();
+    if (argc == 1) {
+        new_that_throws();
+        new_with_handler();
+    }
     say("done\n");
 }

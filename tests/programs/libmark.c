@@ -1,6 +1,6 @@
 /* Marks the start and the end of the program's own run with blocks of odd sizes, and with
  * MARK_MTRACE lets glibc's mtrace log what lies between. Preloaded; its constructor runs after
- * those of the libraries and before those of the program. */
+ * those of the libraries and before those of the program, its destructor the other way round. */
 #include <mcheck.h>
 #include <stdlib.h>
 

@@ -103,26 +103,28 @@ pub fn any(name: &str) -> usize {
 }
 
 /// Looks everything up. Load phase, one thread, signals blocked.
+///
+/// Nothing is published before the last look-up: whatever the look-ups allocate comes from the
+/// bootstrap heap, so that the program's own heap stays as it would be without the hook.
 pub fn resolve() {
-    let mut missing = false;
-    for (name, function) in TABLE {
-        let address = next(name);
-        missing |= address == 0;
-        function.store(address, Ordering::Release);
-        if address == 0 {
+    let mut addresses = [0; TABLE.len()];
+    for (address, (name, _)) in addresses.iter_mut().zip(TABLE) {
+        *address = next(name);
+        if *address == 0 {
             crate::ways::interpose::withdraw(name);
         }
     }
-    if missing {
-        // A failed lookup leaves an error text behind, which the program would find if it asked
-        // for one. Asking for it clears it (`man 3 dlerror`).
-        let clear = any("dlerror\0");
-        if clear != 0 {
-            // SAFETY: dlerror takes nothing and returns a string or null.
-            let clear: unsafe extern "C" fn() -> *const c_char = unsafe { core::mem::transmute(clear) };
-            // SAFETY: as above.
-            let _ = unsafe { clear() };
-        }
+    // A failed lookup leaves an error text behind, which the program would find if it asked for
+    // one. Asking for it clears it (`man 3 dlerror`).
+    let clear = any("dlerror\0");
+    if clear != 0 && addresses.contains(&0) {
+        // SAFETY: dlerror takes nothing and returns a string or null.
+        let clear: unsafe extern "C" fn() -> *const c_char = unsafe { core::mem::transmute(clear) };
+        // SAFETY: as above. The second call frees what the first one returned.
+        let _ = unsafe { (clear(), clear()) };
+    }
+    for (address, (_, function)) in addresses.iter().zip(TABLE) {
+        function.store(*address, Ordering::Release);
     }
 }
 

@@ -291,6 +291,9 @@ atomic_helpers!("8", "x", "", "x");
 macro_rules! entry {
     (@define $name:ident, $body:path, $sp:literal, $fp:literal, $ra:literal) => {
         #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// That of the function it stands for.
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {
@@ -313,6 +316,9 @@ macro_rules! entry {
     // (AAPCS64 §6.8.2, stage C.14), so this one is a call.
     ($name:ident, 6, $body:path) => {
         #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// That of the function it stands for.
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {
@@ -351,6 +357,9 @@ pub(crate) use entry;
 macro_rules! forward {
     ($name:ident, $before:path, $real:path) => {
         #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// That of the function it stands for.
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {
@@ -406,6 +415,9 @@ pub(crate) use forward;
 macro_rules! new_entry {
     ($name:ident, $begin:path, $end:path) => {
         #[doc = concat!("Interposes the C++ operator `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// That of the function it stands for.
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {
