@@ -57,16 +57,25 @@ pub fn allocate(size: usize, alignment: usize) -> usize {
 }
 
 /// `malloc` until the real one is known.
+///
+/// # Safety
+/// None to keep: the signature is that of the function it stands in for.
 pub unsafe extern "C" fn malloc(size: usize) -> usize {
     allocate(size, ALIGNMENT)
 }
 
 /// `calloc` until the real one is known.
+///
+/// # Safety
+/// None to keep: the signature is that of the function it stands in for.
 pub unsafe extern "C" fn calloc(count: usize, size: usize) -> usize {
     count.checked_mul(size).map_or(0, |bytes| allocate(bytes, ALIGNMENT))
 }
 
 /// `realloc` until the real one is known.
+///
+/// # Safety
+/// None to keep: the signature is that of the function it stands in for.
 pub unsafe extern "C" fn realloc(old: usize, size: usize) -> usize {
     let block = allocate(size, ALIGNMENT);
     if block != 0 && owns(old) {
@@ -79,9 +88,15 @@ pub unsafe extern "C" fn realloc(old: usize, size: usize) -> usize {
 }
 
 /// `free` until the real one is known.
+///
+/// # Safety
+/// None to keep: the signature is that of the function it stands in for.
 pub unsafe extern "C" fn free(_block: usize) {}
 
 /// `memalign` and `aligned_alloc` until the real ones are known.
+///
+/// # Safety
+/// None to keep: the signature is that of the function it stands in for.
 pub unsafe extern "C" fn aligned(alignment: usize, size: usize) -> usize {
     allocate(size, alignment)
 }

@@ -140,6 +140,25 @@ pub fn recording() -> Option<&'static mut ThreadState> {
     current()
 }
 
+/// This thread's state; a new thread gets one.
+#[inline(always)]
+pub fn recording_now() -> Option<&'static mut ThreadState> {
+    match current() {
+        Some(state) => Some(state),
+        None => recording_rarely(),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn recording_rarely() -> Option<&'static mut ThreadState> {
+    start();
+    match state::mode() {
+        Mode::Asleep | Mode::Off => None,
+        Mode::Shared | Mode::Pipe => attach(),
+    }
+}
+
 /// What to do with a call from `site` for `size` bytes (for a release: all ones).
 #[inline(always)]
 pub fn enter(site: &Site, size: usize) -> Entered {
@@ -362,8 +381,7 @@ fn attach_blocked() -> Option<&'static mut ThreadState> {
 fn take_state() -> Option<&'static mut ThreadState> {
     let me = sys::thread_id();
     let mut asked = 0;
-    for list_at in 0..REGIONS {
-        let place = &REGION_LIST[list_at];
+    for place in &REGION_LIST {
         let mut region = place.load(Ordering::Acquire);
         if region == 0 {
             region = sys::map_anonymous(REGION_BYTES)?;

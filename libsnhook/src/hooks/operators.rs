@@ -81,7 +81,7 @@ unsafe fn begin(slot: usize, back: usize, outer: *mut [usize; 2], real: &Functio
             operator = plain_new as *const () as usize;
         }
     }
-    let before = match thread::recording() {
+    let before = match thread::recording_now() {
         // SAFETY: the entry keeps the operator's arguments in the three words before these two.
         Some(state) => state.enter_operator(slot, back, unsafe { *outer.cast::<usize>().sub(3) }),
         None => [0; 2],

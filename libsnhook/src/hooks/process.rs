@@ -3,7 +3,9 @@
 //! A child made by a raw `clone` is noticed at its first event (its pages were wiped). `vfork` is
 //! left alone: its child runs on the parent's memory, and what it allocates is the parent's. The
 //! exec family needs no help as long as the environment is passed on; where a program passes
-//! another one, the two variables that the next image needs are added.
+//! another one, the two variables that the next image needs are added. Not for `execl`, `execlp`
+//! and `execle`: their lists of arguments can't be passed on in stable Rust, and an environment
+//! that was cleared before them ends the trace there.
 
 use core::sync::atomic::Ordering;
 
@@ -13,6 +15,9 @@ use crate::{environment, thread};
 macro_rules! export {
     ($(#[$doc:meta])* fn $name:ident($($argument:ident),*) $body:block) => {
         $(#[$doc])*
+        ///
+        /// # Safety
+        /// Called by the program, by the C function's own contract.
         #[cfg_attr(not(test), unsafe(no_mangle))]
         pub unsafe extern "C" fn $name($($argument: usize),*) -> usize $body
     };

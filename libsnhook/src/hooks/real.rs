@@ -140,6 +140,9 @@ pub fn known(function: &Function) -> usize {
 }
 
 /// Calls a real function of one argument, or the stand-in while it is unknown.
+///
+/// # Safety
+/// The real function's own contract.
 #[inline(always)]
 pub unsafe fn call1(function: &Function, stand_in: unsafe extern "C" fn(usize) -> usize, a: usize) -> usize {
     let address = function.load(Ordering::Relaxed);
@@ -154,6 +157,9 @@ pub unsafe fn call1(function: &Function, stand_in: unsafe extern "C" fn(usize) -
 }
 
 /// Calls a real function of two arguments, or the stand-in while it is unknown.
+///
+/// # Safety
+/// The real function's own contract.
 #[inline(always)]
 pub unsafe fn call2(
     function: &Function,
@@ -173,6 +179,9 @@ pub unsafe fn call2(
 }
 
 /// Calls a real function of up to six arguments that is known to be there (its address is not 0).
+///
+/// # Safety
+/// The real function's own contract.
 #[inline(always)]
 pub unsafe fn call6(function: usize, a: [usize; 6]) -> usize {
     // SAFETY: a C function with at most six integer arguments ignores the registers it does not
@@ -184,6 +193,9 @@ pub unsafe fn call6(function: usize, a: [usize; 6]) -> usize {
 }
 
 /// Frees a block through the real `free`.
+///
+/// # Safety
+/// The real function's own contract.
 #[inline(always)]
 pub unsafe fn free(block: usize) {
     let address = FREE.load(Ordering::Relaxed);

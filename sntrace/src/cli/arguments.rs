@@ -208,7 +208,7 @@ pub struct TraceArguments {
     /// Take as much of the stack as this: caller or none.
     ///
     /// `caller` names the function that called the allocator. `none` is the cheapest: lines
-    /// end in `[???]`.
+    /// end without `[CALLER]`.
     #[arg(
         long,
         value_name = "WHAT",

@@ -288,34 +288,46 @@ impl Orderer {
         self.buffered == 0
     }
 
-    /// Where the first waiting event is that `wanted` accepts: source and number.
-    fn find(&self, image: ImageId, wanted: impl Fn(&Waiting) -> Option<bool>) -> Option<(usize, u64)> {
+    /// Where the earliest waiting event of other threads is that `wanted` accepts: source and
+    /// number. What the thread itself did later is never a cause of what it did before.
+    fn find(&self, image: ImageId, thread: u32, wanted: impl Fn(&Waiting, bool) -> Option<bool>) -> Option<(usize, u64)> {
+        let mut found: Option<(u64, usize, u64)> = None;
         for (at, source) in self.sources.iter().enumerate() {
             for waiting in source.waiting.iter().filter(|waiting| waiting.image == image) {
-                match wanted(waiting) {
-                    Some(true) => return Some((at, waiting.number)),
+                if found.is_some_and(|(time, _, _)| waiting.time >= time) {
+                    break;
+                }
+                if matches!(&waiting.delivery, Delivery::Event(raw) if raw.thread == thread) {
+                    continue;
+                }
+                match wanted(waiting, source.causal) {
+                    Some(true) => {
+                        found = Some((waiting.time, at, waiting.number));
+                        break;
+                    }
                     Some(false) => {}
                     None => break,
                 }
             }
         }
-        None
+        found.map(|(_, at, number)| (at, number))
     }
 
     /// Emits a waiting event out of the clock's order. What its thread did before comes along: a
-    /// thread's own order is never in doubt. So does what it was told about modules.
+    /// thread's own order is never in doubt. So does what its lane said about modules; what the
+    /// pipe said about them may concern the events of others that still wait.
     fn emit_through(&mut self, (at, number): (usize, u64), skew: u64, chain: u32, timeline: &Timeline, out: &mut Batch) {
         self.statistics.reordered += 1;
         let source = &self.sources[at];
         let cause = source.waiting.iter().find(|waiting| waiting.number == number);
         let Some(Waiting { image, delivery: Delivery::Event(RawEvent { thread, .. }), .. }) = cause else { return };
-        let (image, thread) = (*image, *thread);
+        let (image, thread, causal) = (*image, *thread, source.causal);
         loop {
             let next = self.sources[at].waiting.iter().position(|waiting| {
                 waiting.image == image
                     && match &waiting.delivery {
                         Delivery::Event(raw) => raw.thread == thread,
-                        _ => true,
+                        _ => !causal,
                     }
             });
             let waiting = &mut self.sources[at].waiting;
@@ -375,7 +387,7 @@ impl Orderer {
                 let mut ended = self.live(image).end(given_back);
                 if ended.is_none() && chain < CHAIN_MAX {
                     let limit = time.saturating_add(skew);
-                    if let Some(cause) = self.find(image, |other| gives(other, given_back, limit)) {
+                    if let Some(cause) = self.find(image, raw.thread, |other, _| gives(other, given_back, limit)) {
                         self.emit_through(cause, skew, chain, timeline, out);
                         ended = self.live(image).end(given_back);
                     }
@@ -436,8 +448,7 @@ impl Orderer {
         timeline: &Timeline,
         out: &mut Batch,
     ) -> bool {
-        let limit = time.saturating_add(skew);
-        match self.find(image, |other| releases(other, address, limit)) {
+        match self.find(image, block.thread, |other, causal| releases(other, address, time, skew, causal)) {
             Some(cause) if chain < CHAIN_MAX => self.emit_through(cause, skew, chain, timeline, out),
             None if may_wait => return false,
             _ => {}
@@ -476,19 +487,22 @@ impl Orderer {
     }
 }
 
-/// Whether a waiting event gives `address` back, no later than `limit`; `None`: nothing behind it
-/// can. (A realloc's time is that of its end, so the search goes on past the limit for it.)
-fn releases(waiting: &Waiting, address: u64, limit: u64) -> Option<bool> {
+/// Whether a waiting event gave `address` back before somebody obtained it at `time`, give or
+/// take `skew`; `None`: nothing behind it can have. A realloc's own time is that of its end, so
+/// the search goes on past the limit for it. In a causal source a plain release is never late,
+/// and a system call stands between any two clocks, so that they are believed.
+fn releases(waiting: &Waiting, address: u64, time: u64, skew: u64, causal: bool) -> Option<bool> {
     let Delivery::Event(raw) = &waiting.delivery else { return Some(false) };
     let event = &raw.event;
+    let limit = if causal { time } else { time.saturating_add(skew) };
     if event.op.is_mapping() {
         return Some(false);
     }
     if event.op.only_releases() {
-        return Some(event.block == address && waiting.time <= limit);
+        return Some(!causal && event.block == address && waiting.time <= limit);
     }
-    let replaced = event.op.replaces() && event.operands[0] == address && event.block != address && event.operands[1] <= limit;
-    Some(replaced && event.block != 0)
+    let replaced = event.op.replaces() && event.operands[0] == address && event.block != address;
+    Some(replaced && event.operands[1] <= limit && event.block != 0)
 }
 
 /// Whether a waiting event obtains `address`, no later than `limit`; `None`: nothing behind it can.

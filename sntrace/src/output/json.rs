@@ -77,7 +77,6 @@ impl Json {
         out.extend_from_slice(b"},\n\"started\":");
         escape::json(out, &header.started);
         out.extend_from_slice(b",\"events\":[\n");
-        writer.flush()?;
         Ok(Json {
             writer,
             separator: b"",

@@ -24,7 +24,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// Before the program started.
-    #[error("cannot write '{destination}': {source}")]
+    #[error("cannot write '{destination}': {}", crate::messages::reason(source))]
     Open {
         /// The path as given, escaped.
         destination: String,
@@ -32,7 +32,7 @@ pub enum OutputError {
         source: io::Error,
     },
     /// While it ran.
-    #[error("cannot write to {destination} any more: {source}; {lost} missing there", lost = events(*lost))]
+    #[error("cannot write to {destination} any more: {}; {} missing there", crate::messages::reason(source), events(*lost))]
     Write {
         /// `'path'`, `standard output` or `standard error`.
         destination: String,

@@ -149,6 +149,9 @@ global_asm!(
 macro_rules! entry {
     (@define $name:ident, $body:path, $sp:literal, $fp:literal, $ra:literal) => {
         #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// Called by the program, by the C function's own contract.
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {
@@ -168,6 +171,9 @@ macro_rules! entry {
     // More arguments leave no registers: three words on the stack instead.
     ($name:ident, 6, $body:path) => {
         #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// Called by the program, by the C function's own contract.
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {
@@ -200,6 +206,9 @@ pub(crate) use entry;
 macro_rules! forward {
     ($name:ident, $before:path, $real:path) => {
         #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// Called by the program, by the C function's own contract.
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {
@@ -256,6 +265,9 @@ pub(crate) use forward;
 macro_rules! new_entry {
     ($name:ident, $begin:path, $end:path) => {
         #[doc = concat!("Interposes the C++ operator `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// Called by the program, by the C function's own contract.
         #[cfg_attr(not(test), unsafe(no_mangle))]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {

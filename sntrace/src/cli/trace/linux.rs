@@ -38,7 +38,7 @@ pub(in crate::cli) fn run_trace(options: &TraceOptions) -> u8 {
 fn trace(options: &TraceOptions) -> Result<u8, u8> {
     let program = find(options)?;
     let outputs = open_outputs(options)?;
-    let run = Run::prepare(options)?;
+    let mut run = Run::prepare(options)?;
     let environment = launch::environment::with_hook(launch::environment::unchanged(), &run.directory.hook(), &run.address());
     let launch = Launch {
         program: &program,
@@ -46,7 +46,7 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
         environment: &environment,
         follow: options.follow,
     };
-    let mut collector = Collector::new(run.segment.clone(), run.pipe, run.clock);
+    let mut collector = Collector::new(run.segment.clone(), run.pipe.take(), run.clock);
     let boards = collector.boards();
     let waker = run.segment.clone();
     let running = launch::start(&launch, move || {
@@ -74,7 +74,11 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
         in_two_threads(&mut collector, &running, naming, boards, outputs)
     };
     let clean = finished.is_some_and(|finished| finished.report(options, &statistics));
-    Ok(status(options, &running, &statistics, clean))
+    if !running.all_gone() {
+        // Processes that go on untraced still load the hook when they start others.
+        run.directory.leave_behind();
+    }
+    Ok(status(options, &running, &statistics, clean, !program.warnings.is_empty()))
 }
 
 /// Collects here and presents in a thread of its own.
@@ -138,12 +142,17 @@ impl Downstream for Presenter<'_, Boards> {
     }
 }
 
-fn status(options: &TraceOptions, running: &Running, statistics: &Statistics, clean: bool) -> u8 {
+fn status(options: &TraceOptions, running: &Running, statistics: &Statistics, clean: bool, warned: bool) -> u8 {
     if statistics.images == 0 {
+        // What kept the hook out has been said already where it was known beforehand.
+        let hint = match warned {
+            true => "nothing that it started could be traced either",
+            false => "something removed LD_PRELOAD or SNTRACE_RUN from its environment, or its loader ignores them",
+        };
         let name = options.command[0].to_string_lossy();
         messages::failure(
             format!("cannot trace '{name}': the hook never started in it, so nothing was recorded"),
-            Some("something removed LD_PRELOAD or SNTRACE_RUN from its environment, or its loader ignores them"),
+            Some(hint),
         );
         return exit_status::SNTRACE_FAILED;
     }
@@ -330,6 +339,15 @@ impl Finished {
                 format!("{} events were lost: their threads found neither a lane nor the pipe", statistics.lost_events),
                 None,
             );
+        }
+        if statistics.order.unseen_releases > 0 {
+            messages::note(format!(
+                "{} blocks were given out again although their release was not seen",
+                statistics.order.unseen_releases
+            ));
+        }
+        if statistics.impatient > 0 {
+            messages::note("a thread was stopped inside an event for long: its event may come late in the order");
         }
         if statistics.damaged > 0 {
             messages::warning(
