@@ -45,7 +45,9 @@ pub fn readable_from(block: usize) -> usize {
 pub fn allocate(size: usize, alignment: usize) -> usize {
     let alignment = alignment.max(ALIGNMENT);
     // Room for any alignment; the heap is zeroed and nothing is ever reused.
-    let Some(span) = size.checked_add(alignment + ALIGNMENT) else { return 0 };
+    let Some(span) = size.checked_add(alignment + ALIGNMENT) else {
+        return 0;
+    };
     if span > BYTES {
         return 0;
     }
@@ -69,7 +71,9 @@ pub unsafe extern "C" fn malloc(size: usize) -> usize {
 /// # Safety
 /// None to keep: the signature is that of the function it stands in for.
 pub unsafe extern "C" fn calloc(count: usize, size: usize) -> usize {
-    count.checked_mul(size).map_or(0, |bytes| allocate(bytes, ALIGNMENT))
+    count
+        .checked_mul(size)
+        .map_or(0, |bytes| allocate(bytes, ALIGNMENT))
 }
 
 /// `realloc` until the real one is known.
@@ -82,7 +86,13 @@ pub unsafe extern "C" fn realloc(old: usize, size: usize) -> usize {
         // SAFETY: both ranges lie in the heap; the new block is fresh, so they don't overlap. The
         // old block's length is not kept: what is copied beyond it is zeros or younger blocks'
         // bytes, which the caller was never promised.
-        unsafe { core::ptr::copy(old as *const u8, block as *mut u8, size.min(readable_from(old))) };
+        unsafe {
+            core::ptr::copy(
+                old as *const u8,
+                block as *mut u8,
+                size.min(readable_from(old)),
+            )
+        };
     }
     block
 }

@@ -48,7 +48,9 @@ fn verdict_of(state: &ThreadState, address: u64, epoch: u32) -> Option<Verdict> 
 pub fn collect(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
     let caller = site.ra as u64;
     modules::announce(state, site.ra, site.sp);
-    if crate::record::raw_callers() || verdict_of(state, caller, EPOCH.load(Ordering::Relaxed)) == Some(Verdict::Direct) {
+    if crate::record::raw_callers()
+        || verdict_of(state, caller, EPOCH.load(Ordering::Relaxed)) == Some(Verdict::Direct)
+    {
         return;
     }
     follow(state, site, frames);
@@ -58,8 +60,15 @@ pub fn collect(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
 fn follow(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
     let sp = site.sp_after_return();
     state.stack_window.cover(site.sp);
-    let first = Registers { ip: site.ra as u64, sp: sp as u64, fp: site.fp as u64 };
-    let stack = Stack { low: site.sp as u64, high: (site.sp + STACK_MAX) as u64 };
+    let first = Registers {
+        ip: site.ra as u64,
+        sp: sp as u64,
+        fp: site.fp as u64,
+    };
+    let stack = Stack {
+        low: site.sp as u64,
+        high: (site.sp + STACK_MAX) as u64,
+    };
     let mut walker = Walker::new(first, stack);
     for _ in 0..UNJUDGED_FRAMES {
         let step = {
@@ -117,7 +126,10 @@ impl Target for Own<'_> {
 
     fn stack(&self, sp: u64) -> Option<Stack> {
         // Every word is checked when it is read, so the bounds need not be exact.
-        Some(Stack { low: sp, high: sp.checked_add(STACK_MAX as u64)? })
+        Some(Stack {
+            low: sp,
+            high: sp.checked_add(STACK_MAX as u64)?,
+        })
     }
 }
 
@@ -173,7 +185,10 @@ impl StackWindow {
         }
         let high = self.high.get();
         let page = address & !(PAGE - 1);
-        if page >= high && page - high <= 256 * PAGE && (high..page).step_by(PAGE).all(sys::is_readable) {
+        if page >= high
+            && page - high <= 256 * PAGE
+            && (high..page).step_by(PAGE).all(sys::is_readable)
+        {
             self.high.set(page + PAGE);
         }
         Some(())

@@ -77,10 +77,18 @@ pub fn read_headers(start: usize, end: usize) -> Option<Headers> {
     }
     for at in 0..count {
         match entry(at, 0)? as u32 {
-            PT_GNU_EH_FRAME => headers.frame_header = headers.bias.wrapping_add(entry(at, 16)? as usize),
+            PT_GNU_EH_FRAME => {
+                headers.frame_header = headers.bias.wrapping_add(entry(at, 16)? as usize)
+            }
             PT_NOTE => {
-                let (address, size) = (headers.bias.wrapping_add(entry(at, 16)? as usize), entry(at, 40)? as usize);
-                if headers.build_id_length == 0 && address >= start && address.checked_add(size)? <= end {
+                let (address, size) = (
+                    headers.bias.wrapping_add(entry(at, 16)? as usize),
+                    entry(at, 40)? as usize,
+                );
+                if headers.build_id_length == 0
+                    && address >= start
+                    && address.checked_add(size)? <= end
+                {
                     let _ = read_notes(&mut headers, address, address + size);
                 }
             }
@@ -91,14 +99,19 @@ pub fn read_headers(start: usize, end: usize) -> Option<Headers> {
         if entry(at, 0)? as u32 == PT_LOAD && headers.frame_header != 0 {
             let address = headers.bias.wrapping_add(entry(at, 16)? as usize);
             let segment_end = address.checked_add(entry(at, 32)? as usize)?;
-            if headers.frame_header >= address && headers.frame_header < segment_end && segment_end <= end {
+            if headers.frame_header >= address
+                && headers.frame_header < segment_end
+                && segment_end <= end
+            {
                 headers.segment_start = address;
                 headers.segment_end = segment_end;
             }
         }
     }
     // The bytes will be read without further checks: every page must be there.
-    let readable = (headers.segment_start..headers.segment_end).step_by(4096).all(sys::is_readable);
+    let readable = (headers.segment_start..headers.segment_end)
+        .step_by(4096)
+        .all(sys::is_readable);
     if headers.segment_end == 0 || !readable {
         headers.frame_header = 0;
     }
@@ -112,7 +125,10 @@ fn read_notes(headers: &mut Headers, mut at: usize, end: usize) -> Option<()> {
         let kind_and_name = word(at + 8)?;
         let (name, length) = ((lengths & 0xffff_ffff) as usize, (lengths >> 32) as usize);
         let description = at + 12 + name.next_multiple_of(4);
-        if kind_and_name as u32 == NT_GNU_BUILD_ID && name == 4 && kind_and_name >> 32 == 0x0055_4e47 {
+        if kind_and_name as u32 == NT_GNU_BUILD_ID
+            && name == 4
+            && kind_and_name >> 32 == 0x0055_4e47
+        {
             let kept = length.min(BUILD_ID_MAX);
             for place in 0..kept {
                 headers.build_id[place] = word(description + place)? as u8;
@@ -145,7 +161,10 @@ mod tests {
         let headers = read_headers(start, end).expect("an ELF file");
         assert_eq!(headers.bias, start, "a position-independent test binary");
         assert!(headers.frame_header > start && headers.frame_header < end);
-        assert!(headers.segment_start <= headers.frame_header && headers.segment_end > headers.frame_header);
+        assert!(
+            headers.segment_start <= headers.frame_header
+                && headers.segment_end > headers.frame_header
+        );
     }
 
     #[test]

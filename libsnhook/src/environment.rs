@@ -25,7 +25,10 @@ unsafe impl<const N: usize> Sync for Text<N> {}
 
 impl<const N: usize> Text<N> {
     const fn new() -> Self {
-        Self { bytes: UnsafeCell::new([0; N]), length: AtomicUsize::new(0) }
+        Self {
+            bytes: UnsafeCell::new([0; N]),
+            length: AtomicUsize::new(0),
+        }
     }
 
     fn get(&self) -> &[u8] {
@@ -61,7 +64,10 @@ pub fn pipe_path() -> &'static [u8] {
                 }
                 // SAFETY: the array is longer than the text and zero behind it.
                 return unsafe {
-                    core::slice::from_raw_parts((RUN.address() + at + 1) as *const u8, text.len() - at)
+                    core::slice::from_raw_parts(
+                        (RUN.address() + at + 1) as *const u8,
+                        text.len() - at,
+                    )
                 };
             }
         }
@@ -98,7 +104,11 @@ struct Scanner {
 
 impl Scanner {
     fn new() -> Self {
-        Self { at: 0, is_run: true, is_hook: true }
+        Self {
+            at: 0,
+            is_run: true,
+            is_hook: true,
+        }
     }
 
     fn byte(&mut self, byte: u8) {
@@ -136,7 +146,10 @@ fn keeps<const N: usize>(text: &Text<N>, at: usize, byte: u8, name: &[u8]) -> bo
 /// The first path of the launcher's LD_PRELOAD: the hook's own.
 fn hook_path() -> &'static [u8] {
     let value = HOOK.get().get(PRELOAD.len()..).unwrap_or(&[]);
-    let end = value.iter().position(|&byte| byte == b':' || byte == b' ').unwrap_or(value.len());
+    let end = value
+        .iter()
+        .position(|&byte| byte == b':' || byte == b' ')
+        .unwrap_or(value.len());
     &value[..end]
 }
 
@@ -170,14 +183,17 @@ pub unsafe fn complete(environment: usize) -> usize {
             count += 1;
         }
     }
-    let has_hook = preload.is_some_and(|(_, text)| text.windows(hook.len()).any(|window| window == hook));
+    let has_hook =
+        preload.is_some_and(|(_, text)| text.windows(hook.len()).any(|window| window == hook));
     if has_run && has_hook {
         return environment;
     }
     let theirs = preload.map_or(&[][..], |(_, text)| &text[PRELOAD.len()..]);
     let pointers = (count + 3) * size_of::<usize>();
     let text_bytes = PRELOAD.len() + hook.len() + 1 + theirs.len() + 1;
-    let Some(pages) = sys::map_anonymous(pointers + text_bytes) else { return environment };
+    let Some(pages) = sys::map_anonymous(pointers + text_bytes) else {
+        return environment;
+    };
     let text = (pages + pointers) as *mut u8;
     let mut length = 0;
     let mut put = |bytes: &[u8]| {
@@ -205,7 +221,8 @@ pub unsafe fn complete(environment: usize) -> usize {
         let entry = unsafe { *entries.add(at) };
         // SAFETY: a C string.
         let text = unsafe { core::ffi::CStr::from_ptr(entry.cast()) }.to_bytes();
-        let is_old_run = text.starts_with(RUN_VARIABLE.as_bytes()) && text.get(RUN_VARIABLE.len()) == Some(&b'=');
+        let is_old_run = text.starts_with(RUN_VARIABLE.as_bytes())
+            && text.get(RUN_VARIABLE.len()) == Some(&b'=');
         if !is_old_run && preload.is_none_or(|(place, _)| place != at) {
             add(entry);
         }
@@ -241,11 +258,21 @@ mod tests {
                     return texts;
                 }
                 // SAFETY: a C string.
-                texts.push(unsafe { CStr::from_ptr(entry) }.to_str().unwrap().to_string());
+                texts.push(
+                    unsafe { CStr::from_ptr(entry) }
+                        .to_str()
+                        .unwrap()
+                        .to_string(),
+                );
             }
             unreachable!()
         };
-        let strings = |texts: &[&str]| texts.iter().map(|t| CString::new(*t).unwrap()).collect::<Vec<_>>();
+        let strings = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|t| CString::new(*t).unwrap())
+                .collect::<Vec<_>>()
+        };
         let array = |owned: &[CString]| {
             let mut pointers: Vec<usize> = owned.iter().map(|s| s.as_ptr() as usize).collect();
             pointers.push(0);
@@ -255,18 +282,32 @@ mod tests {
         for environment in [0, array(&[]).as_ptr() as usize] {
             // SAFETY: null or an empty array (its vector lives long enough: it is read at once).
             let complete = unsafe { complete(environment) };
-            assert_eq!(list(complete), ["LD_PRELOAD=/h.so", "SNTRACE_RUN=1:2:3:4:5:/p/e"]);
+            assert_eq!(
+                list(complete),
+                ["LD_PRELOAD=/h.so", "SNTRACE_RUN=1:2:3:4:5:/p/e"]
+            );
         }
         // Another preload and a stale run are replaced, the rest stays.
         let owned = strings(&["B=2", "LD_PRELOAD=/jemalloc.so", "SNTRACE_RUN=old", "C=3"]);
         let pointers = array(&owned);
         // SAFETY: an array of C strings ended by null.
         let completed = unsafe { complete(pointers.as_ptr() as usize) };
-        assert_eq!(list(completed), ["B=2", "C=3", "LD_PRELOAD=/h.so:/jemalloc.so", "SNTRACE_RUN=1:2:3:4:5:/p/e"]);
+        assert_eq!(
+            list(completed),
+            [
+                "B=2",
+                "C=3",
+                "LD_PRELOAD=/h.so:/jemalloc.so",
+                "SNTRACE_RUN=1:2:3:4:5:/p/e"
+            ]
+        );
         // Complete already: the very same array.
         let owned = strings(&["LD_PRELOAD=/x.so:/h.so", "SNTRACE_RUN=1:2:3:4:5:/p/e"]);
         let pointers = array(&owned);
         // SAFETY: as above.
-        assert_eq!(unsafe { complete(pointers.as_ptr() as usize) }, pointers.as_ptr() as usize);
+        assert_eq!(
+            unsafe { complete(pointers.as_ptr() as usize) },
+            pointers.as_ptr() as usize
+        );
     }
 }

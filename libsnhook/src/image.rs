@@ -48,7 +48,9 @@ static LAST_KEY: AtomicU64 = AtomicU64::new(0);
 /// Makes room for the image. Load phase, one thread.
 pub fn prepare() -> bool {
     let bytes = size_of::<Image>().next_multiple_of(64 << 10);
-    let Some(address) = sys::map_anonymous(bytes) else { return false };
+    let Some(address) = sys::map_anonymous(bytes) else {
+        return false;
+    };
     let _ = sys::wipe_on_fork(address, bytes);
     IMAGE.store(address, Ordering::Release);
     true
@@ -105,7 +107,12 @@ pub fn begin(image: &Image) -> bool {
         if begun & DONE != 0 {
             return false;
         }
-        if begun == 0 && image.begun.compare_exchange(0, sys::thread_id(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if begun == 0
+            && image
+                .begun
+                .compare_exchange(0, sys::thread_id(), Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+        {
             return true;
         }
         sys::yield_now();
@@ -136,16 +143,25 @@ pub fn claim(image: &Image) -> bool {
 
 /// Takes a free image slot, if there is one; without one the image has no board.
 fn claim_slot(image: &Image, number: u32) {
-    let (Some(header), segment) = (state::run_header(), state::segment()) else { return };
+    let (Some(header), segment) = (state::run_header(), state::segment()) else {
+        return;
+    };
     for index in 0..layout::IMAGE_SLOTS {
         // SAFETY: inside the mapped segment, aligned; zeros are a valid header.
         let slot = unsafe { &*((segment + layout::image_offset(index)) as *const ImageHeader) };
         if slot.owner.load(Ordering::Relaxed) == 0
-            && slot.owner.compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            && slot
+                .owner
+                .compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
         {
-            header.images_claimed.fetch_max(index as u32 + 1, Ordering::Release);
+            header
+                .images_claimed
+                .fetch_max(index as u32 + 1, Ordering::Release);
             slot.pid.store(sys::process_id(), Ordering::Release);
-            image.board.store(segment + layout::board_offset(index), Ordering::Release);
+            image
+                .board
+                .store(segment + layout::board_offset(index), Ordering::Release);
             return;
         }
     }

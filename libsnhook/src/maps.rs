@@ -29,7 +29,9 @@ pub struct Mapping<'a> {
 
 /// Calls `each` for every mapping, in the order of addresses. False if they can't be read.
 pub fn read(buffer: &mut [u8; BUFFER], mut each: impl FnMut(&Mapping<'_>)) -> bool {
-    let Some(fd) = sys::open(b"/proc/self/maps\0", sys::READ_ONLY) else { return false };
+    let Some(fd) = sys::open(b"/proc/self/maps\0", sys::READ_ONLY) else {
+        return false;
+    };
     let mut filled = 0;
     loop {
         let count = sys::read(fd, buffer.get_mut(filled..).unwrap_or(&mut []));
@@ -71,7 +73,10 @@ fn parse(line: &[u8]) -> Option<Mapping<'_>> {
         executable: permissions[2] == b'x',
         offset,
         // glibc's `makedev`.
-        device: minor & 0xff | (major & 0xfff) << 8 | (minor & !0xff) << 12 | (major & !0xfff) << 32,
+        device: minor & 0xff
+            | (major & 0xfff) << 8
+            | (minor & !0xff) << 12
+            | (major & !0xfff) << 32,
         inode,
         path: &rest[blanks..],
     })
@@ -79,7 +84,8 @@ fn parse(line: &[u8]) -> Option<Mapping<'_>> {
 
 fn decimal(text: &[u8]) -> Option<u64> {
     text.iter().try_fold(0u64, |value, &byte| {
-        byte.is_ascii_digit().then(|| value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
+        byte.is_ascii_digit()
+            .then(|| value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
     })
 }
 
@@ -104,7 +110,10 @@ mod tests {
     fn lines_of_the_kernel_are_understood() {
         let line = b"7f6e12a28000-7f6e12b7d000 r-xp 00028000 fd:01 1835145                    /usr/lib/a b.so (deleted)";
         let mapping = parse(line).unwrap();
-        assert_eq!((mapping.start, mapping.end, mapping.offset), (0x7f6e_12a2_8000, 0x7f6e_12b7_d000, 0x28000));
+        assert_eq!(
+            (mapping.start, mapping.end, mapping.offset),
+            (0x7f6e_12a2_8000, 0x7f6e_12b7_d000, 0x28000)
+        );
         assert!(mapping.executable);
         assert_eq!((mapping.device, mapping.inode), (0xfd01, 1_835_145));
         assert_eq!(mapping.path, b"/usr/lib/a b.so (deleted)");
@@ -120,7 +129,9 @@ mod tests {
         let mut found = false;
         let mut buffer = Box::new([0; BUFFER]);
         assert!(read(&mut buffer, |mapping| {
-            found |= mapping.executable && (mapping.start..mapping.end).contains(&here) && mapping.inode != 0;
+            found |= mapping.executable
+                && (mapping.start..mapping.end).contains(&here)
+                && mapping.inode != 0;
         }));
         assert!(found);
     }

@@ -77,7 +77,10 @@ struct Shared {
 // SAFETY: the table is only touched under the modules' lock.
 unsafe impl Sync for Shared {}
 
-static SHARED: Shared = Shared { table: UnsafeCell::new(core::ptr::null_mut()), changing: AtomicBool::new(false) };
+static SHARED: Shared = Shared {
+    table: UnsafeCell::new(core::ptr::null_mut()),
+    changing: AtomicBool::new(false),
+};
 static RULES: RuleCache<2048> = RuleCache::new();
 
 /// Ranges of allocator modules: start and end in turn. Written under the lock while they are 0,
@@ -102,9 +105,17 @@ pub fn is_allocator(address: usize) -> bool {
 /// Sees to it that what `address` points into has been announced. `sp` is the hook's entry's.
 #[inline(always)]
 pub fn announce(state: &mut ThreadState, address: usize, sp: usize) {
-    let Some(image) = image::current() else { return };
+    let Some(image) = image::current() else {
+        return;
+    };
     let word = &image.known[verdict::index(address as u64)];
-    if word.load(Ordering::Acquire) != verdict::entry(address as u64, EPOCH.load(Ordering::Acquire), Verdict::Direct) {
+    if word.load(Ordering::Acquire)
+        != verdict::entry(
+            address as u64,
+            EPOCH.load(Ordering::Acquire),
+            Verdict::Direct,
+        )
+    {
         announce_slowly(state, image, address, sp);
     }
 }
@@ -130,7 +141,10 @@ fn announce_slowly(state: &mut ThreadState, image: &'static Image, address: usiz
         }
     });
     // Release: whoever finds the address known has its module's record before its own.
-    image.known[verdict::index(address as u64)].store(verdict::entry(address as u64, epoch, Verdict::Direct), Ordering::Release);
+    image.known[verdict::index(address as u64)].store(
+        verdict::entry(address as u64, epoch, Verdict::Direct),
+        Ordering::Release,
+    );
     sys::restore_signals(mask);
 }
 
@@ -169,7 +183,9 @@ pub fn rule(return_address: u64) -> Rule {
 #[inline(never)]
 fn rule_slowly(return_address: u64, epoch: Epoch) -> Rule {
     let address = return_address.wrapping_sub(1);
-    let Some(frames) = eh_frame(address) else { return Rule::NO_INFO };
+    let Some(frames) = eh_frame(address) else {
+        return Rule::NO_INFO;
+    };
     let rule = cfi::find_rule::<Native>(&frames, address);
     RULES.insert(return_address, epoch, rule);
     rule
@@ -199,7 +215,13 @@ pub fn eh_frame(address: u64) -> Option<EhFrame<'static>> {
     let length = module.segment_end - module.segment_start;
     // SAFETY: the segment was found readable, and its module is on this thread's stack.
     let bytes = unsafe { core::slice::from_raw_parts(module.segment_start as *const u8, length) };
-    EhFrame::in_segment(Mapped { address: module.segment_start as u64, bytes }, module.frame_header as u64)
+    EhFrame::in_segment(
+        Mapped {
+            address: module.segment_start as u64,
+            bytes,
+        },
+        module.frame_header as u64,
+    )
 }
 
 /// Runs `work` on the table under the lock. Signals must be blocked. `None` without memory.
@@ -223,11 +245,15 @@ fn with_table<R>(image: &Image, work: impl FnOnce(&mut Table) -> R) -> Option<R>
 
 impl Table {
     fn find(&self, address: usize) -> Option<&Module> {
-        self.modules[..self.count].iter().find(|module| module.seen != 0 && address >= module.start && address < module.end)
+        self.modules[..self.count]
+            .iter()
+            .find(|module| module.seen != 0 && address >= module.start && address < module.end)
     }
 
     fn is_barren(&self, address: usize, epoch: u32) -> bool {
-        self.barren.iter().any(|&(start, end, seen)| seen == epoch && address >= start && address < end)
+        self.barren
+            .iter()
+            .any(|&(start, end, seen)| seen == epoch && address >= start && address < end)
     }
 }
 
@@ -262,7 +288,13 @@ fn read_maps(state: &mut ThreadState, table: &mut Table, wanted: usize, epoch: u
             let module = table.modules[at];
             if module.seen != 0 && module.seen != reading {
                 table.modules[at].seen = 0;
-                thread::control(state, time, &Control::ModuleRemove { start: module.start as u64 });
+                thread::control(
+                    state,
+                    time,
+                    &Control::ModuleRemove {
+                        start: module.start as u64,
+                    },
+                );
             }
         }
     }
@@ -328,7 +360,8 @@ fn finish_group(state: &mut ThreadState, table: &mut Table, group: &mut Group, t
             free = free.or(Some(at));
             continue;
         }
-        if module.start == done.start && module.device == done.device && module.inode == done.inode {
+        if module.start == done.start && module.device == done.device && module.inode == done.inode
+        {
             module.seen = reading;
             return;
         }
@@ -346,7 +379,13 @@ fn finish_group(state: &mut ThreadState, table: &mut Table, group: &mut Group, t
         let old = table.modules[other];
         if old.seen != 0 && old.start < done.end && done.start < old.end {
             table.modules[other].seen = 0;
-            thread::control(state, time, &Control::ModuleRemove { start: old.start as u64 });
+            thread::control(
+                state,
+                time,
+                &Control::ModuleRemove {
+                    start: old.start as u64,
+                },
+            );
         }
     }
     let mut module = Module {
@@ -367,7 +406,9 @@ fn finish_group(state: &mut ThreadState, table: &mut Table, group: &mut Group, t
         module.segment_end = headers.segment_end;
     }
     table.modules[at] = module;
-    let id = build_id.as_ref().map_or(&[][..], |headers| headers.build_id());
+    let id = build_id
+        .as_ref()
+        .map_or(&[][..], |headers| headers.build_id());
     thread::control(
         state,
         time,
@@ -388,13 +429,27 @@ fn mark_allocators(table: &Table) {
     use crate::hooks::real;
     let own = mark_allocators as *const () as usize;
     let functions = [
-        &real::MALLOC, &real::CALLOC, &real::REALLOC, &real::FREE, &real::POSIX_MEMALIGN, &real::NEW, &real::DELETE,
+        &real::MALLOC,
+        &real::CALLOC,
+        &real::REALLOC,
+        &real::FREE,
+        &real::POSIX_MEMALIGN,
+        &real::NEW,
+        &real::DELETE,
     ];
-    let addresses = core::iter::once(own).chain(functions.iter().map(|function| function.load(Ordering::Relaxed)));
+    let addresses = core::iter::once(own).chain(
+        functions
+            .iter()
+            .map(|function| function.load(Ordering::Relaxed)),
+    );
     let mut used = 0;
     for address in addresses {
-        let Some(module) = table.find(address) else { continue };
-        let seen = ALLOCATOR_RANGES.iter().any(|(start, _)| start.load(Ordering::Relaxed) == module.start);
+        let Some(module) = table.find(address) else {
+            continue;
+        };
+        let seen = ALLOCATOR_RANGES
+            .iter()
+            .any(|(start, _)| start.load(Ordering::Relaxed) == module.start);
         if let Some((start, end)) = ALLOCATOR_RANGES.get(used).filter(|_| !seen) {
             start.store(module.start, Ordering::Relaxed);
             end.store(module.end, Ordering::Relaxed);

@@ -39,7 +39,11 @@ impl Site {
     #[inline(always)]
     pub fn sp_after_return(&self) -> usize {
         // The call instruction of x86-64 has pushed the return address; aarch64's has not.
-        if cfg!(target_arch = "x86_64") { self.sp + 8 } else { self.sp }
+        if cfg!(target_arch = "x86_64") {
+            self.sp + 8
+        } else {
+            self.sp
+        }
     }
 }
 
@@ -54,7 +58,11 @@ pub struct Frames {
 impl Frames {
     #[inline(always)]
     fn new() -> Self {
-        Self { words: [core::mem::MaybeUninit::uninit(); FRAMES_MAX], count: 0, truncated: false }
+        Self {
+            words: [core::mem::MaybeUninit::uninit(); FRAMES_MAX],
+            count: 0,
+            truncated: false,
+        }
     }
 
     /// Adds a return address; false when there is no room for another.
@@ -98,7 +106,14 @@ fn put(
     truncated: bool,
 ) {
     lane.enter();
-    let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: caller as u64, operands };
+    let event = Event {
+        op,
+        time: clock::now(),
+        block: block as u64,
+        size: size as u64,
+        caller: caller as u64,
+        operands,
+    };
     // SAFETY: the caller has found room for an event.
     let slot = unsafe { lane.slot::<SLOT>() };
     let words = write_event(slot, &event, frames, truncated);
@@ -107,13 +122,31 @@ fn put(
 
 /// Records an event whose time is now.
 #[inline(always)]
-pub fn note(state: &mut ThreadState, site: &Site, op: Op, block: usize, size: usize, operands: [u64; 3]) {
+pub fn note(
+    state: &mut ThreadState,
+    site: &Site,
+    op: Op,
+    block: usize,
+    size: usize,
+    operands: [u64; 3],
+) {
     if state.main.has_room() && !state.main.is_inside() && is_direct(state, site.ra) {
-        put(&mut state.main, op, block, size, site.ra, operands, &[], false);
+        put(
+            &mut state.main,
+            op,
+            block,
+            size,
+            site.ra,
+            operands,
+            &[],
+            false,
+        );
     } else {
         // Word by word: an aggregate would have to be put together before it is known to be needed.
         let [first, second, third] = operands;
-        note_further(state, site.sp, site.fp, site.ra, op, block, size, first, second, third);
+        note_further(
+            state, site.sp, site.fp, site.ra, op, block, size, first, second, third,
+        );
     }
 }
 
@@ -139,7 +172,16 @@ fn note_further(
         // Looking at the stack may have used up the room (a module was announced) or let a
         // signal handler in.
         if state.main.has_room() && !state.main.is_inside() {
-            return put(&mut state.main, op, block, size, site.ra, operands, frames.as_slice(), frames.truncated);
+            return put(
+                &mut state.main,
+                op,
+                block,
+                size,
+                site.ra,
+                operands,
+                frames.as_slice(),
+                frames.truncated,
+            );
         }
     }
     note_rarely(state, site, op, block, size, operands, &mut frames);
@@ -147,15 +189,41 @@ fn note_further(
 
 #[cold]
 #[inline(never)]
-fn note_rarely(state: &mut ThreadState, site: &Site, op: Op, block: usize, size: usize, operands: [u64; 3], frames: &mut Frames) {
-    let Some(state) = thread::attached(state) else { return };
+fn note_rarely(
+    state: &mut ThreadState,
+    site: &Site,
+    op: Op,
+    block: usize,
+    size: usize,
+    operands: [u64; 3],
+    frames: &mut Frames,
+) {
+    let Some(state) = thread::attached(state) else {
+        return;
+    };
     if frames.count == 0 && !frames.truncated {
         callers::collect(state, site, frames);
     }
     match thread::writer(state) {
-        Writer::Lane(lane) => put(lane, op, block, size, site.ra, operands, frames.as_slice(), frames.truncated),
+        Writer::Lane(lane) => put(
+            lane,
+            op,
+            block,
+            size,
+            site.ra,
+            operands,
+            frames.as_slice(),
+            frames.truncated,
+        ),
         Writer::Pipe => {
-            let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: site.ra as u64, operands };
+            let event = Event {
+                op,
+                time: clock::now(),
+                block: block as u64,
+                size: size as u64,
+                caller: site.ra as u64,
+                operands,
+            };
             pipe::send_event(state, &event, frames.as_slice(), frames.truncated);
         }
         Writer::Nowhere => {}
@@ -175,7 +243,17 @@ pub fn note_replacing(
     call: impl FnOnce() -> usize,
 ) -> usize {
     if state.main.has_room() && !state.main.is_inside() && is_direct(state, site.ra) {
-        return replace_in(&mut state.main, site, op, old, size, third, &[], false, call);
+        return replace_in(
+            &mut state.main,
+            site,
+            op,
+            old,
+            size,
+            third,
+            &[],
+            false,
+            call,
+        );
     }
     replace_further(state, site, op, old, size, third, call)
 }
@@ -192,16 +270,35 @@ fn replace_further(
     call: impl FnOnce() -> usize,
 ) -> usize {
     let mut frames = Frames::new();
-    let Some(state) = thread::attached(state) else { return call() };
+    let Some(state) = thread::attached(state) else {
+        return call();
+    };
     callers::collect(state, site, &mut frames);
     // Whatever room there was, it is the right lane that counts from here on.
     match thread::writer(state) {
-        Writer::Lane(lane) => replace_in(lane, site, op, old, size, third, frames.as_slice(), frames.truncated, call),
+        Writer::Lane(lane) => replace_in(
+            lane,
+            site,
+            op,
+            old,
+            size,
+            third,
+            frames.as_slice(),
+            frames.truncated,
+            call,
+        ),
         Writer::Pipe => {
             let started = clock::now();
             let block = call();
             let operands = [old as u64, started, third];
-            let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: site.ra as u64, operands };
+            let event = Event {
+                op,
+                time: clock::now(),
+                block: block as u64,
+                size: size as u64,
+                caller: site.ra as u64,
+                operands,
+            };
             pipe::send_event(state, &event, frames.as_slice(), frames.truncated);
             block
         }
@@ -226,7 +323,14 @@ fn replace_in(
     let started = clock::now();
     let block = call();
     let operands = [old as u64, started, third];
-    let event = Event { op, time: clock::now(), block: block as u64, size: size as u64, caller: site.ra as u64, operands };
+    let event = Event {
+        op,
+        time: clock::now(),
+        block: block as u64,
+        size: size as u64,
+        caller: site.ra as u64,
+        operands,
+    };
     // SAFETY: room was found before, and nobody else writes to this lane while it is entered.
     let slot = unsafe { lane.slot::<SLOT>() };
     let words = write_event(slot, &event, frames, truncated);

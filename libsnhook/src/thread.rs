@@ -25,6 +25,7 @@ use sntrace_format::ring::{LaneHeader, Producer, Room};
 use sntrace_format::version::{PROTOCOL_VERSION, SEGMENT_MAGIC};
 
 use crate::callers::StackWindow;
+use crate::environment;
 use crate::hooks::real;
 use crate::image::{self, Image};
 use crate::modules;
@@ -32,7 +33,6 @@ use crate::platform::{clock, set_thread_slot, sys, thread_slot};
 use crate::record::Site;
 use crate::state::{self, Mode};
 use crate::transport::pipe;
-use crate::environment;
 
 /// How deep signal handlers may interrupt each other's records before events are counted as lost.
 const NESTED_LANES: usize = 3;
@@ -241,21 +241,31 @@ pub fn begin_process() {
 
 /// Finds the run that the environment tells of and how its events leave this process.
 fn find_run() -> Mode {
-    let Some(address) = RunAddress::parse(environment::run()) else { return Mode::Off };
+    let Some(address) = RunAddress::parse(environment::run()) else {
+        return Mode::Off;
+    };
     if address.options.has(OptionBits::CLOCK_MONOTONIC) {
         clock::use_monotonic();
     }
     if !image::prepare() {
         return Mode::Off;
     }
-    let segment = if address.segment_len == 0 { None } else { map_segment(&address) };
+    let segment = if address.segment_len == 0 {
+        None
+    } else {
+        map_segment(&address)
+    };
     state::set_run(segment.unwrap_or(0), address.options, address.launcher_pid);
     if segment.is_some() {
         // Where it fails the launcher falls back to waiting longer for late events.
         let _ = sys::join_membarrier();
         return Mode::Shared;
     }
-    if !address.pipe_path.is_empty() && pipe::open() { Mode::Pipe } else { Mode::Off }
+    if !address.pipe_path.is_empty() && pipe::open() {
+        Mode::Pipe
+    } else {
+        Mode::Off
+    }
 }
 
 fn map_segment(address: &RunAddress<'_>) -> Option<usize> {
@@ -276,7 +286,9 @@ fn map_segment(address: &RunAddress<'_>) -> Option<usize> {
     put(decimal(address.segment_fd, &mut digits));
     put(b"\0");
     let fd = sys::open(path.get(..length)?, sys::READ_WRITE)?;
-    let bytes = usize::try_from(address.segment_len).ok().filter(|&bytes| bytes == layout::SEGMENT_BYTES);
+    let bytes = usize::try_from(address.segment_len)
+        .ok()
+        .filter(|&bytes| bytes == layout::SEGMENT_BYTES);
     let segment = bytes.and_then(|bytes| sys::map_shared(fd, bytes));
     sys::close(fd);
     let segment = segment?;
@@ -306,7 +318,11 @@ fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
 /// The state to record in: this one, or after a fork a fresh one of the child's.
 #[inline(always)]
 pub fn attached(state: &mut ThreadState) -> Option<&mut ThreadState> {
-    if state.attached { Some(state) } else { attach() }
+    if state.attached {
+        Some(state)
+    } else {
+        attach()
+    }
 }
 
 /// In a child made by `fork`: becomes a process of its own at once.
@@ -366,7 +382,13 @@ fn attach_blocked() -> Option<&'static mut ThreadState> {
         if let Some(lane) = state.main.header() {
             lane.thread.store(sys::thread_id(), Ordering::Release);
         }
-        control(state, clock::now(), &Control::Thread { tid: sys::thread_id() });
+        control(
+            state,
+            clock::now(),
+            &Control::Thread {
+                tid: sys::thread_id(),
+            },
+        );
         if begins {
             image::introduce(state, image);
         }
@@ -386,7 +408,9 @@ fn take_state() -> Option<&'static mut ThreadState> {
         if region == 0 {
             region = sys::map_anonymous(REGION_BYTES)?;
             let _ = sys::wipe_on_fork(region, REGION_BYTES);
-            if let Err(other) = place.compare_exchange(0, region, Ordering::AcqRel, Ordering::Acquire) {
+            if let Err(other) =
+                place.compare_exchange(0, region, Ordering::AcqRel, Ordering::Acquire)
+            {
                 // SAFETY: just mapped, and nobody knows of it.
                 unsafe { sys::unmap(region, REGION_BYTES) };
                 region = other;
@@ -404,7 +428,11 @@ fn take_state() -> Option<&'static mut ThreadState> {
                 asked += 1;
                 asked <= ASKED_MAX && sys::thread_is_gone(found)
             };
-            if free && owner.compare_exchange(found, me, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if free
+                && owner
+                    .compare_exchange(found, me, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            {
                 CURSOR.store(at + 1, Ordering::Relaxed);
                 // SAFETY: owned by this thread now; the former owner has ended.
                 let state = unsafe { &mut *state };
@@ -427,7 +455,9 @@ impl ThreadState {
 
 /// Claims a free lane; a producer without one if there is none.
 fn claim_lane(image: &Image) -> Producer {
-    let (Some(header), segment) = (state::run_header(), state::segment()) else { return Producer::none() };
+    let (Some(header), segment) = (state::run_header(), state::segment()) else {
+        return Producer::none();
+    };
     let claimed = header.lanes_claimed.load(Ordering::Acquire) as usize;
     let hint = LANE_HINT.load(Ordering::Relaxed).min(claimed);
     for index in (hint..layout::LANES).chain(0..hint) {
@@ -435,9 +465,13 @@ fn claim_lane(image: &Image) -> Producer {
         // SAFETY: inside the mapped segment, aligned; zeros are a valid header.
         let owner = unsafe { &(*lane).owner };
         if owner.load(Ordering::Relaxed) == 0
-            && owner.compare_exchange(0, image.key() as u32, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            && owner
+                .compare_exchange(0, image.key() as u32, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
         {
-            header.lanes_claimed.fetch_max(index as u32 + 1, Ordering::Release);
+            header
+                .lanes_claimed
+                .fetch_max(index as u32 + 1, Ordering::Release);
             LANE_HINT.store(index + 1, Ordering::Relaxed);
             let data = (segment + layout::ring_offset(index)) as *const AtomicU64;
             // SAFETY: a mapped lane that has just become this image's alone.
@@ -469,10 +503,18 @@ fn room(state: &mut ThreadState, words: u64) -> Writer<'_> {
         Mode::Off | Mode::Asleep => return Writer::Nowhere,
     }
     let inside = state.main.has_lane() && state.main.is_inside();
-    let lane = if inside { nested_lane(&mut state.nested) } else { Some(&mut state.main) };
+    let lane = if inside {
+        nested_lane(&mut state.nested)
+    } else {
+        Some(&mut state.main)
+    };
     match lane {
         Some(lane) if lane.has_lane() => {
-            if wait_for_room(lane, words) { Writer::Lane(lane) } else { Writer::Nowhere }
+            if wait_for_room(lane, words) {
+                Writer::Lane(lane)
+            } else {
+                Writer::Nowhere
+            }
         }
         // More threads than lanes: the pipe, if there is one.
         _ if pipe::open() => Writer::Pipe,
@@ -487,7 +529,9 @@ fn room(state: &mut ThreadState, words: u64) -> Writer<'_> {
 
 /// A lane that no interrupted record is using.
 fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<&mut Producer> {
-    let lane = lanes.iter_mut().find(|lane| !lane.has_lane() || !lane.is_inside())?;
+    let lane = lanes
+        .iter_mut()
+        .find(|lane| !lane.has_lane() || !lane.is_inside())?;
     if !lane.has_lane() {
         let mask = sys::block_signals();
         *lane = claim_lane(image::current()?);
@@ -496,7 +540,13 @@ fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<&mut Producer> {
             header.thread.store(sys::thread_id(), Ordering::Release);
         }
         if lane.has_lane() && wait_for_room(lane, CONTROL_WORDS_MAX) {
-            put_control(lane, clock::now(), &Control::Thread { tid: sys::thread_id() });
+            put_control(
+                lane,
+                clock::now(),
+                &Control::Thread {
+                    tid: sys::thread_id(),
+                },
+            );
         }
     }
     Some(lane)
@@ -524,7 +574,9 @@ fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
             return true;
         }
         ring_doorbell(true);
-        let Some(header) = state::run_header() else { return false };
+        let Some(header) = state::run_header() else {
+            return false;
+        };
         if let Some(lane_header) = lane.header() {
             sys::futex_wait(lane_header.waiting(), 1, WAIT_MS);
         }
@@ -532,7 +584,11 @@ fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
             return true;
         }
         let beat = header.heartbeat.load(Ordering::Relaxed);
-        waits = if heartbeat == Some(beat) { waits + 1 } else { 0 };
+        waits = if heartbeat == Some(beat) {
+            waits + 1
+        } else {
+            0
+        };
         heartbeat = Some(beat);
         let closing = header.closing.load(Ordering::Acquire) != 0;
         if closing || (waits >= WAITS_MAX && sys::process_is_gone(state::launcher())) {
@@ -544,7 +600,9 @@ fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
 
 /// Tells the launcher that there is something to read.
 fn ring_doorbell(always: bool) {
-    let Some(header) = state::run_header() else { return };
+    let Some(header) = state::run_header() else {
+        return;
+    };
     header.doorbell.rings.fetch_add(1, Ordering::SeqCst);
     if header.doorbell.sleeping.load(Ordering::SeqCst) != 0 || always {
         sys::futex_wake(&header.doorbell.rings);

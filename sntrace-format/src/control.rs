@@ -83,9 +83,19 @@ const LOADER: u8 = 5;
 /// # Panics
 /// If `slot` is shorter than [`CONTROL_WORDS_MAX`] words and the message needs them.
 pub fn write_control(slot: &[AtomicU64], time: u64, message: &Control<'_>) -> u64 {
-    let mut body = Body { slot, bytes: 0, word: 0 };
+    let mut body = Body {
+        slot,
+        bytes: 0,
+        word: 0,
+    };
     let kind = match *message {
-        Control::Process { pid, ppid, forked_from, executable, command } => {
+        Control::Process {
+            pid,
+            ppid,
+            forked_from,
+            executable,
+            command,
+        } => {
             body.number(u64::from(pid));
             body.number(u64::from(ppid));
             body.number(forked_from);
@@ -97,7 +107,15 @@ pub fn write_control(slot: &[AtomicU64], time: u64, message: &Control<'_>) -> u6
             body.number(u64::from(tid));
             THREAD
         }
-        Control::ModuleAdd { start, end, bias, device, inode, build_id, path } => {
+        Control::ModuleAdd {
+            start,
+            end,
+            bias,
+            device,
+            inode,
+            build_id,
+            path,
+        } => {
             for number in [start, end, bias, device, inode] {
                 body.number(number);
             }
@@ -144,7 +162,11 @@ impl Body<'_> {
     }
 
     fn string(&mut self, text: &[u8], longest: usize) {
-        let kept = if text.len() > longest { longest } else { text.len() };
+        let kept = if text.len() > longest {
+            longest
+        } else {
+            text.len()
+        };
         self.byte(kept as u8);
         self.byte((kept >> 8) as u8);
         for &byte in &text[..kept] {
@@ -162,7 +184,11 @@ impl Body<'_> {
 
 /// Copies the body of the control record at the start of `words` into `out` and returns it.
 /// `bytes` is what [`crate::record::decode`] said.
-pub fn body<'o, W: Words + ?Sized>(words: &W, bytes: usize, out: &'o mut [u8; BODY_MAX + 8]) -> &'o [u8] {
+pub fn body<'o, W: Words + ?Sized>(
+    words: &W,
+    bytes: usize,
+    out: &'o mut [u8; BODY_MAX + 8],
+) -> &'o [u8] {
     let bytes = if bytes > BODY_MAX { BODY_MAX } else { bytes };
     for at in 0..bytes.div_ceil(8) {
         out[at * 8..at * 8 + 8].copy_from_slice(&words.word(2 + at).to_le_bytes());
@@ -192,8 +218,12 @@ pub fn parse(kind: u8, body: &[u8]) -> Option<Control<'_>> {
             build_id: rest.string()?,
             path: rest.string()?,
         },
-        MODULE_REMOVE => Control::ModuleRemove { start: rest.number()? },
-        LOADER => Control::Loader { epoch: rest.small()? },
+        MODULE_REMOVE => Control::ModuleRemove {
+            start: rest.number()?,
+        },
+        LOADER => Control::Loader {
+            epoch: rest.small()?,
+        },
         _ => return None,
     };
     Some(message)
@@ -234,13 +264,25 @@ mod tests {
     use proptest::prelude::*;
 
     fn round_trip(message: Control<'_>) {
-        let slot: Vec<AtomicU64> = (0..CONTROL_WORDS_MAX).map(|_| AtomicU64::new(u64::MAX)).collect();
+        let slot: Vec<AtomicU64> = (0..CONTROL_WORDS_MAX)
+            .map(|_| AtomicU64::new(u64::MAX))
+            .collect();
         let length = write_control(&slot, 77, &message) as usize;
         let (record, taken) = decode(&slot[..length]).unwrap();
         assert_eq!(taken, length);
-        let Record::Control { time: 77, kind, bytes } = record else { panic!("{record:?}") };
+        let Record::Control {
+            time: 77,
+            kind,
+            bytes,
+        } = record
+        else {
+            panic!("{record:?}")
+        };
         let mut out = [0; BODY_MAX + 8];
-        assert_eq!(parse(kind, body(&slot[..length], bytes, &mut out)), Some(message));
+        assert_eq!(
+            parse(kind, body(&slot[..length], bytes, &mut out)),
+            Some(message)
+        );
     }
 
     proptest! {
@@ -268,7 +310,13 @@ mod tests {
     fn strings_too_long_are_cut_to_fit() {
         let long = vec![b'x'; 10_000];
         let slot: Vec<AtomicU64> = (0..CONTROL_WORDS_MAX).map(|_| AtomicU64::new(0)).collect();
-        let message = Control::Process { pid: 1, ppid: 1, forked_from: 0, executable: &long, command: &long };
+        let message = Control::Process {
+            pid: 1,
+            ppid: 1,
+            forked_from: 0,
+            executable: &long,
+            command: &long,
+        };
         assert!(write_control(&slot, 1, &message) <= CONTROL_WORDS_MAX);
     }
 }

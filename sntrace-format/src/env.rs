@@ -110,7 +110,9 @@ fn number(text: &[u8]) -> Option<(u64, &[u8])> {
         if !digit.is_ascii_digit() {
             return None;
         }
-        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        value = value
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
     }
     Some((value, &rest[1..]))
 }
@@ -135,7 +137,14 @@ mod tests {
 
     #[test]
     fn foreign_values_are_refused() {
-        for text in ["", "1", "2:1:1:1:1:/p", "1:x:1:1:1:/p", "1:1:1:1:99999999999999999999999:/p", "1::1:1:1:"] {
+        for text in [
+            "",
+            "1",
+            "2:1:1:1:1:/p",
+            "1:x:1:1:1:/p",
+            "1:1:1:1:99999999999999999999999:/p",
+            "1::1:1:1:",
+        ] {
             assert_eq!(RunAddress::parse(text.as_bytes()), None, "{text}");
         }
     }

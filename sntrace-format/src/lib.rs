@@ -18,8 +18,8 @@
 pub mod control;
 pub mod env;
 pub mod layout;
-mod primitive;
 pub mod pipe;
+mod primitive;
 pub mod record;
 pub mod ring;
 pub mod verdict;

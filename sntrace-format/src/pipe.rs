@@ -35,17 +35,29 @@ impl MessageHeader {
     /// The header's words.
     #[must_use]
     pub const fn to_words(self) -> [u64; HEADER_WORDS] {
-        [MESSAGE_MAGIC as u64 | (self.words as u64) << 32, self.image, self.pid as u64 | (self.tid as u64) << 32]
+        [
+            MESSAGE_MAGIC as u64 | (self.words as u64) << 32,
+            self.image,
+            self.pid as u64 | (self.tid as u64) << 32,
+        ]
     }
 
     /// Reads a header; `None` if this is none.
     #[must_use]
     pub const fn from_words(words: [u64; HEADER_WORDS]) -> Option<Self> {
         let length = (words[0] >> 32) as u32;
-        if words[0] as u32 != MESSAGE_MAGIC || length as usize > MESSAGE_WORDS_MAX - HEADER_WORDS || length == 0 {
+        if words[0] as u32 != MESSAGE_MAGIC
+            || length as usize > MESSAGE_WORDS_MAX - HEADER_WORDS
+            || length == 0
+        {
             return None;
         }
-        Some(Self { words: length, image: words[1], pid: words[2] as u32, tid: (words[2] >> 32) as u32 })
+        Some(Self {
+            words: length,
+            image: words[1],
+            pid: words[2] as u32,
+            tid: (words[2] >> 32) as u32,
+        })
     }
 }
 
@@ -55,10 +67,18 @@ mod tests {
 
     #[test]
     fn a_header_is_read_back_and_noise_is_not_one() {
-        let header = MessageHeader { words: 3, image: u64::MAX, pid: 4711, tid: 4712 };
+        let header = MessageHeader {
+            words: 3,
+            image: u64::MAX,
+            pid: 4711,
+            tid: 4712,
+        };
         assert_eq!(MessageHeader::from_words(header.to_words()), Some(header));
         assert_eq!(MessageHeader::from_words([0, 1, 2]), None);
-        let long = MessageHeader { words: MESSAGE_WORDS_MAX as u32, ..header };
+        let long = MessageHeader {
+            words: MESSAGE_WORDS_MAX as u32,
+            ..header
+        };
         assert_eq!(MessageHeader::from_words(long.to_words()), None);
     }
 

@@ -194,7 +194,12 @@ pub const fn first_word(time: u64, op: Op) -> u64 {
 /// Never on a slot of [`EVENT_WORDS_MAX`] words; a shorter one is a bug of the caller. `frames`
 /// beyond [`FRAMES_MAX`] are cut and marked so.
 #[inline(always)]
-pub fn write_event(slot: &[AtomicU64; EVENT_WORDS_MAX as usize], event: &Event, frames: &[u64], truncated: bool) -> u64 {
+pub fn write_event(
+    slot: &[AtomicU64; EVENT_WORDS_MAX as usize],
+    event: &Event,
+    frames: &[u64],
+    truncated: bool,
+) -> u64 {
     // Relaxed everywhere: the ring publishes the words with one release store afterwards.
     let put = |at: usize, word: u64| slot[at].store(word, Ordering::Relaxed);
     let mut first = first_word(event.time, event.op);
@@ -216,7 +221,11 @@ pub fn write_event(slot: &[AtomicU64; EVENT_WORDS_MAX as usize], event: &Event, 
     }
     if !frames.is_empty() || truncated {
         first |= FRAMES;
-        let kept = if frames.len() > FRAMES_MAX { FRAMES_MAX } else { frames.len() };
+        let kept = if frames.len() > FRAMES_MAX {
+            FRAMES_MAX
+        } else {
+            frames.len()
+        };
         let cut = truncated || frames.len() > kept;
         put(at, kept as u64 | if cut { TRUNCATED } else { 0 });
         at += 1;
@@ -325,7 +334,14 @@ pub fn decode<W: Words + ?Sized>(words: &W) -> Result<(Record, usize), DecodeErr
             if length > count {
                 return Err(DecodeError::Short);
             }
-            return Ok((Record::Control { time, kind: head as u8, bytes }, length));
+            return Ok((
+                Record::Control {
+                    time,
+                    kind: head as u8,
+                    bytes,
+                },
+                length,
+            ));
         }
         _ => {}
     }
@@ -339,7 +355,11 @@ pub fn decode<W: Words + ?Sized>(words: &W) -> Result<(Record, usize), DecodeErr
     let (block, caller, size) = if wide {
         (one, two, words.word(3))
     } else {
-        (one & ADDRESS_MASK, two & ADDRESS_MASK, one >> 48 | two >> 48 << 16)
+        (
+            one & ADDRESS_MASK,
+            two & ADDRESS_MASK,
+            one >> 48 | two >> 48 << 16,
+        )
     };
     let mut operands = [0; 3];
     for operand in &mut operands[..operand_count] {
@@ -362,8 +382,23 @@ pub fn decode<W: Words + ?Sized>(words: &W) -> Result<(Record, usize), DecodeErr
             return Err(DecodeError::Short);
         }
     }
-    let event = Event { op, time, block, size, caller, operands };
-    Ok((Record::Event { event, frames_at: at, frames, truncated }, at + frames))
+    let event = Event {
+        op,
+        time,
+        block,
+        size,
+        caller,
+        operands,
+    };
+    Ok((
+        Record::Event {
+            event,
+            frames_at: at,
+            frames,
+            truncated,
+        },
+        at + frames,
+    ))
 }
 
 #[cfg(all(test, not(loom)))]
@@ -376,7 +411,9 @@ mod tests {
     }
 
     fn plain(slot: &[AtomicU64]) -> Vec<u64> {
-        slot.iter().map(|word| word.load(Ordering::Relaxed)).collect()
+        slot.iter()
+            .map(|word| word.load(Ordering::Relaxed))
+            .collect()
     }
 
     #[test]
@@ -398,19 +435,39 @@ mod tests {
         };
         assert_eq!(write_event(&slot, &event, &[], false), 3);
         // The worked example of FORMAT.md.
-        assert_eq!(plain(&slot)[..3], [0x0012_3401, 0x0048_5565_282b_12a0, 0x0000_5565_27a0_1139]);
+        assert_eq!(
+            plain(&slot)[..3],
+            [0x0012_3401, 0x0048_5565_282b_12a0, 0x0000_5565_27a0_1139]
+        );
     }
 
     fn any_event() -> impl Strategy<Value = Event> {
-        let ops: Vec<Op> = Op::ALL.iter().copied().filter(|op| !matches!(op, Op::Pad | Op::Control)).collect();
+        let ops: Vec<Op> = Op::ALL
+            .iter()
+            .copied()
+            .filter(|op| !matches!(op, Op::Pad | Op::Control))
+            .collect();
         let address = prop_oneof![any::<u64>(), (0u64..1 << 48)];
         let size = prop_oneof![any::<u64>(), (0u64..1 << 32), (0u64..4096)];
-        (proptest::sample::select(ops), 0u64..1 << 56, address.clone(), size, address, any::<[u64; 3]>()).prop_map(
-            |(op, time, block, size, caller, mut operands)| {
-                operands[op.operands()..].fill(0);
-                Event { op, time, block, size, caller, operands }
-            },
+        (
+            proptest::sample::select(ops),
+            0u64..1 << 56,
+            address.clone(),
+            size,
+            address,
+            any::<[u64; 3]>(),
         )
+            .prop_map(|(op, time, block, size, caller, mut operands)| {
+                operands[op.operands()..].fill(0);
+                Event {
+                    op,
+                    time,
+                    block,
+                    size,
+                    caller,
+                    operands,
+                }
+            })
     }
 
     proptest! {

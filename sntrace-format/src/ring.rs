@@ -30,7 +30,6 @@
 //! checks that the launcher is alive.
 #![allow(unsafe_code)]
 
-
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 use crate::record::{Op, first_word};
 
@@ -86,8 +85,14 @@ impl LaneHeader {
         Self {
             owner: AtomicU32::new(0),
             thread: AtomicU32::new(0),
-            producer: ProducerLine { progress: AtomicU64::new(0), dropped: AtomicU64::new(0) },
-            consumer: ConsumerLine { tail: AtomicU64::new(0), waiting: AtomicU32::new(0) },
+            producer: ProducerLine {
+                progress: AtomicU64::new(0),
+                dropped: AtomicU64::new(0),
+            },
+            consumer: ConsumerLine {
+                tail: AtomicU64::new(0),
+                waiting: AtomicU32::new(0),
+            },
         }
     }
 
@@ -105,7 +110,9 @@ impl LaneHeader {
     /// dropped. Only for the consumer, and only while nobody owns or wants the lane.
     pub fn reset(&self) {
         let position = self.producer.progress.load(Ordering::Acquire) >> 1;
-        self.producer.progress.store(position << 1, Ordering::Relaxed);
+        self.producer
+            .progress
+            .store(position << 1, Ordering::Relaxed);
         self.producer.dropped.store(0, Ordering::Relaxed);
         self.consumer.tail.store(position, Ordering::Relaxed);
         self.consumer.waiting.store(0, Ordering::Relaxed);
@@ -148,7 +155,12 @@ impl Producer {
     /// A producer without a lane.
     #[must_use]
     pub const fn none() -> Self {
-        Self { header: core::ptr::null(), data: core::ptr::null(), position: 0, limit: 0 }
+        Self {
+            header: core::ptr::null(),
+            data: core::ptr::null(),
+            position: 0,
+            limit: 0,
+        }
     }
 
     /// Takes over the writing end of a lane where its last owner left it.
@@ -161,8 +173,15 @@ impl Producer {
         // Relaxed: claiming the lane acquired what the last owner wrote. A dead owner may have
         // been inside a record, which is lost with it: the bit is cleared.
         let position = lane.producer.progress.load(Ordering::Relaxed) >> 1;
-        lane.producer.progress.store(position << 1, Ordering::Relaxed);
-        Self { header, data, position, limit: position }
+        lane.producer
+            .progress
+            .store(position << 1, Ordering::Relaxed);
+        Self {
+            header,
+            data,
+            position,
+            limit: position,
+        }
     }
 
     /// Whether there is a lane.
@@ -204,7 +223,10 @@ impl Producer {
     #[inline(always)]
     pub fn enter(&mut self) {
         self.prefetch();
-        self.lane().producer.progress.store(self.position << 1 | 1, Ordering::Relaxed);
+        self.lane()
+            .producer
+            .progress
+            .store(self.position << 1 | 1, Ordering::Relaxed);
         // The compiler must not move the clock above the store; the processor is dealt with by
         // the consumer's membarrier.
         compiler_fence(Ordering::SeqCst);
@@ -231,7 +253,10 @@ impl Producer {
     #[inline(always)]
     pub fn leave(&mut self) {
         compiler_fence(Ordering::SeqCst);
-        self.lane().producer.progress.store(self.position << 1, Ordering::Release);
+        self.lane()
+            .producer
+            .progress
+            .store(self.position << 1, Ordering::Release);
     }
 
     /// Takes over from an owner that ended, perhaps inside a record, which is lost with it.
@@ -250,7 +275,12 @@ impl Producer {
     #[must_use]
     pub unsafe fn slot<const WORDS: usize>(&self) -> &[AtomicU64; WORDS] {
         // SAFETY: room for this many words was found, and room never spans the ring's end.
-        unsafe { &*self.data.add((self.position % RING_WORDS) as usize).cast::<[AtomicU64; WORDS]>() }
+        unsafe {
+            &*self
+                .data
+                .add((self.position % RING_WORDS) as usize)
+                .cast::<[AtomicU64; WORDS]>()
+        }
     }
 
     /// Publishes `words` words written into the slot.
@@ -258,7 +288,10 @@ impl Producer {
     pub fn publish(&mut self, words: u64) {
         self.position += words;
         // Release: the record's words are visible to whoever acquires this position.
-        self.lane().producer.progress.store(self.position << 1, Ordering::Release);
+        self.lane()
+            .producer
+            .progress
+            .store(self.position << 1, Ordering::Release);
     }
 
     /// Looks for room for `words` words in one piece, and skips the ring's end where they would
@@ -346,7 +379,10 @@ impl Consumer {
     #[must_use]
     pub fn progress(&self) -> Progress {
         let progress = self.header().producer.progress.load(Ordering::Acquire);
-        Progress { position: progress >> 1, inside: progress & 1 != 0 }
+        Progress {
+            position: progress >> 1,
+            inside: progress & 1 != 0,
+        }
     }
 
     /// Where reading goes on.
@@ -359,7 +395,9 @@ impl Consumer {
     /// first; `None` if `position` cannot be right.
     #[must_use]
     pub fn published(&self, position: u64) -> Option<&[AtomicU64]> {
-        let count = position.checked_sub(self.tail).filter(|&count| count <= RING_WORDS)?;
+        let count = position
+            .checked_sub(self.tail)
+            .filter(|&count| count <= RING_WORDS)?;
         let start = self.tail % RING_WORDS;
         let count = count.min(RING_WORDS - start);
         // SAFETY: `start + count` is within the ring, which is mapped as the type promises.
@@ -398,11 +436,19 @@ mod tests {
 
     impl Lane {
         fn new() -> Self {
-            Self { header: LaneHeader::new(), data: (0..RING_WORDS).map(|_| AtomicU64::new(0)).collect() }
+            Self {
+                header: LaneHeader::new(),
+                data: (0..RING_WORDS).map(|_| AtomicU64::new(0)).collect(),
+            }
         }
         fn ends(&self) -> (Producer, Consumer) {
             // SAFETY: the lane outlives both ends in every test, and each end is made once.
-            unsafe { (Producer::resume(&self.header, self.data.as_ptr()), Consumer::resume(&self.header, self.data.as_ptr())) }
+            unsafe {
+                (
+                    Producer::resume(&self.header, self.data.as_ptr()),
+                    Consumer::resume(&self.header, self.data.as_ptr()),
+                )
+            }
         }
     }
 
@@ -454,7 +500,10 @@ mod tests {
                 read_all(&mut consumer, &mut read, length);
                 assert_eq!(read, written);
             }
-            assert!(written * length > 4 * (RING_WORDS - 2 * ROOM_WORDS), "{written} records of {length}");
+            assert!(
+                written * length > 4 * (RING_WORDS - 2 * ROOM_WORDS),
+                "{written} records of {length}"
+            );
         }
     }
 
@@ -475,7 +524,13 @@ mod tests {
         // SAFETY: the first producer is not used again.
         let next = unsafe { Producer::resume(&lane.header, lane.data.as_ptr()) };
         assert!(!next.is_inside());
-        assert_eq!(consumer.progress(), Progress { position: 3, inside: false });
+        assert_eq!(
+            consumer.progress(),
+            Progress {
+                position: 3,
+                inside: false
+            }
+        );
         consumer.skip(3);
         assert!(!consumer.release());
     }
@@ -530,7 +585,8 @@ mod loom_tests {
                 let lane = lane.clone();
                 loom::thread::spawn(move || {
                     // SAFETY: the lane outlives the thread, and this is its only producer.
-                    let mut producer = unsafe { Producer::resume(&lane.header, lane.data.as_ptr()) };
+                    let mut producer =
+                        unsafe { Producer::resume(&lane.header, lane.data.as_ptr()) };
                     for n in 0..RECORDS {
                         while !producer.has_room() && producer.make_room(ROOM_WORDS) == Room::Full {
                             loom::thread::yield_now();
@@ -585,7 +641,8 @@ mod loom_tests {
                 let lane = lane.clone();
                 loom::thread::spawn(move || {
                     // SAFETY: as above.
-                    let mut consumer = unsafe { Consumer::resume(&lane.header, lane.data.as_ptr()) };
+                    let mut consumer =
+                        unsafe { Consumer::resume(&lane.header, lane.data.as_ptr()) };
                     let target = consumer.progress().position;
                     consumer.skip(target);
                     consumer.release()

@@ -63,7 +63,14 @@ impl<'f, J: Judge> Presenter<'f, J> {
     /// Names by `locator`'s files, writes to `outputs`.
     #[must_use]
     pub fn new(locator: &'f Locator, naming: Naming, judge: J, outputs: Outputs) -> Self {
-        Self { finder: CallerFinder::new(locator), images: HashMap::new(), current: None, naming, judge, outputs }
+        Self {
+            finder: CallerFinder::new(locator),
+            images: HashMap::new(),
+            current: None,
+            naming,
+            judge,
+            outputs,
+        }
     }
 
     /// The outputs, to finish them.
@@ -88,7 +95,11 @@ impl<'f, J: Judge> Presenter<'f, J> {
     }
 
     fn image(&mut self, id: ImageId) -> &mut Image {
-        if self.current.as_ref().is_none_or(|(current, _)| *current != id) {
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|(current, _)| *current != id)
+        {
             if let Some((old, image)) = self.current.take() {
                 self.images.insert(old, image);
             }
@@ -107,7 +118,9 @@ impl<'f, J: Judge> Presenter<'f, J> {
 
     fn other(&mut self, item: &Item) {
         match item {
-            Item::Process { image, forked_from, .. } => {
+            Item::Process {
+                image, forked_from, ..
+            } => {
                 let board = self.judge.board(*image);
                 if let Some(parent) = forked_from {
                     // A child maps what its parent mapped, and counts its loader calls on.
@@ -116,7 +129,11 @@ impl<'f, J: Judge> Presenter<'f, J> {
                         (parent.modules.clone(), parent.epoch)
                     };
                     let child = self.image(*image);
-                    *child = Image { modules, epoch, board };
+                    *child = Image {
+                        modules,
+                        epoch,
+                        board,
+                    };
                 } else {
                     self.image(*image).board = board;
                 }
@@ -135,7 +152,9 @@ impl<'f, J: Judge> Presenter<'f, J> {
 
     fn event(&mut self, event: &Event, frames: &[u64]) {
         self.image(event.image);
-        let Some((_, image)) = &self.current else { return };
+        let Some((_, image)) = &self.current else {
+            return;
+        };
         if self.naming == Naming::None || !self.outputs.wants_events() {
             let call = Call {
                 name: "",
@@ -149,10 +168,16 @@ impl<'f, J: Judge> Presenter<'f, J> {
             return self.outputs.event(event, &call);
         }
         let raw = self.naming == Naming::Raw;
-        let caller = self.finder.find(&image.modules, event.op, event.caller, frames, raw);
+        let caller = self
+            .finder
+            .find(&image.modules, event.op, event.caller, frames, raw);
         // Frames mean that the hook has no verdict yet, or that there are wrappers to look past.
-        if let Some(board) = image.board.filter(|_| !raw && (!frames.is_empty() || event.truncated)) {
-            self.judge.judge(board, event.caller, image.epoch, caller.verdict);
+        if let Some(board) = image
+            .board
+            .filter(|_| !raw && (!frames.is_empty() || event.truncated))
+        {
+            self.judge
+                .judge(board, event.caller, image.epoch, caller.verdict);
             let mut verdict = caller.verdict;
             for &address in frames {
                 if verdict == Verdict::Direct {
@@ -163,12 +188,19 @@ impl<'f, J: Judge> Presenter<'f, J> {
             }
         }
         let depth = usize::from(caller.depth);
-        let address = depth.checked_sub(1).and_then(|at| frames.get(at)).copied().unwrap_or(event.caller);
+        let address = depth
+            .checked_sub(1)
+            .and_then(|at| frames.get(at))
+            .copied()
+            .unwrap_or(event.caller);
         let call = Call {
             name: &caller.name,
             function: caller.function.as_deref(),
             module: caller.module.as_deref(),
-            location: caller.location.as_ref().map(|(file, line)| (&**file, *line)),
+            location: caller
+                .location
+                .as_ref()
+                .map(|(file, line)| (&**file, *line)),
             address,
             op: caller.operator.unwrap_or(event.op),
             site: caller.id,

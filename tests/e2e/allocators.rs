@@ -9,13 +9,24 @@ use crate::support::{Run, Sntrace, Transport, both_transports, called_by, clean,
 /// Other allocators, as Debian's packages bring them.
 const OTHERS: &[(&str, &str)] = &[
     ("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", "libjemalloc2"),
-    ("/usr/lib/x86_64-linux-gnu/libmimalloc.so.2", "libmimalloc2.0"),
-    ("/usr/lib/x86_64-linux-gnu/libtcmalloc.so.4", "libgoogle-perftools4"),
-    ("/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
+    (
+        "/usr/lib/x86_64-linux-gnu/libmimalloc.so.2",
+        "libmimalloc2.0",
+    ),
+    (
+        "/usr/lib/x86_64-linux-gnu/libtcmalloc.so.4",
+        "libgoogle-perftools4",
+    ),
+    (
+        "/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4",
+        "libtcmalloc-minimal4",
+    ),
 ];
 
 fn others() -> impl Iterator<Item = PathBuf> {
-    OTHERS.iter().map(|(path, package)| installed(path, package))
+    OTHERS
+        .iter()
+        .map(|(path, package)| installed(path, package))
 }
 
 /// What the program finds out about its allocator when run bare.
@@ -37,7 +48,10 @@ fn blocks_are_traced(run: &Run) {
     let lines = run.parse(&text);
     let taken = called_by(&lines, "take_and_tell");
     assert_eq!(taken.len(), 2, "{text}");
-    assert_eq!(format!("{:#x}", taken[0].returned.unwrap()), word(&printed, "block"));
+    assert_eq!(
+        format!("{:#x}", taken[0].returned.unwrap()),
+        word(&printed, "block")
+    );
     assert_eq!(taken[1].released(), taken[0].returned);
 }
 

@@ -14,8 +14,18 @@ fn refused(program: &Path, code: i32) -> String {
     let run = Sntrace::default_transport().run(&[program]).exits(code);
     let stderr = run.stderr();
     assert!(stderr.starts_with("sntrace: error: "), "{stderr:?}");
-    assert!(stderr.contains(program.to_str().unwrap()), "the message names the program: {stderr:?}");
-    assert!(stderr.ends_with('\n') && stderr.lines().skip(1).all(|line| line.starts_with("  hint: ")), "{stderr:?}");
+    assert!(
+        stderr.contains(program.to_str().unwrap()),
+        "the message names the program: {stderr:?}"
+    );
+    assert!(
+        stderr.ends_with('\n')
+            && stderr
+                .lines()
+                .skip(1)
+                .all(|line| line.starts_with("  hint: ")),
+        "{stderr:?}"
+    );
     stderr
 }
 
@@ -53,9 +63,17 @@ fn a_script_is_traced_through_its_interpreter() {
     let folder = tempfile::tempdir().unwrap();
     let worker = Build::c("worker.c").path();
     for first in ["#!/bin/sh\n", "#! /bin/sh -e\n", "#!/usr/bin/env sh\n", ""] {
-        let path = script(folder.path(), "script", &format!("{first}{}\nexit 3\n", worker.display()));
+        let path = script(
+            folder.path(),
+            "script",
+            &format!("{first}{}\nexit 3\n", worker.display()),
+        );
         let run = Sntrace::default_transport().run(&[&path]);
-        assert!(run.code() == 3 || (first.contains("-e") && run.code() == 7), "{first:?}: {}", run.stderr());
+        assert!(
+            run.code() == 3 || (first.contains("-e") && run.code() == 7),
+            "{first:?}: {}",
+            run.stderr()
+        );
         assert!(run.lines_text().contains("[worked]"), "{first:?}");
     }
 }
@@ -63,7 +81,13 @@ fn a_script_is_traced_through_its_interpreter() {
 #[test]
 fn a_script_whose_interpreter_is_missing_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    has(&refused(&script(folder.path(), "script", "#!/no/such/interpreter\n"), 126), &["/no/such/interpreter"]);
+    has(
+        &refused(
+            &script(folder.path(), "script", "#!/no/such/interpreter\n"),
+            126,
+        ),
+        &["/no/such/interpreter"],
+    );
 }
 
 #[test]
@@ -73,7 +97,16 @@ fn a_static_program_runs_with_a_warning_and_an_empty_trace_is_an_error() {
         let program = Build::c("say_hello.c").flags(&[option]).path();
         let run = Sntrace::default_transport().run(&[&program]).exits(125);
         assert_eq!(run.stdout(), "hello\n");
-        has(&run.stderr(), &["sntrace: warning: ", program.to_str().unwrap(), "static", "hint: ", "sntrace: error: "]);
+        has(
+            &run.stderr(),
+            &[
+                "sntrace: warning: ",
+                program.to_str().unwrap(),
+                "static",
+                "hint: ",
+                "sntrace: error: ",
+            ],
+        );
     }
 }
 
@@ -93,7 +126,10 @@ fn a_setuid_program_is_refused_with_a_hint() {
     // Root runs as nobody, anyone else as root: either way the kernel changes the user.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let copy = folder.path().join("setuid");
-    write_program(&copy, &std::fs::read(Build::c("quiet_malloc.c").path()).unwrap());
+    write_program(
+        &copy,
+        &std::fs::read(Build::c("quiet_malloc.c").path()).unwrap(),
+    );
     if std::os::unix::fs::chown(&copy, Some(65534), None).is_ok() {
         std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o4755)).unwrap();
         has(&refused(&copy, 125), &["setuid", "hint"]);
@@ -104,7 +140,9 @@ fn a_setuid_program_is_refused_with_a_hint() {
 
 #[test]
 fn a_program_of_another_architecture_is_126() {
-    let program = Build::c("quiet_malloc.c").compiler("aarch64-linux-gnu-gcc").path();
+    let program = Build::c("quiet_malloc.c")
+        .compiler("aarch64-linux-gnu-gcc")
+        .path();
     has(&refused(&program, 126), &["aarch64", "x86-64"]);
 }
 
@@ -129,12 +167,20 @@ fn children_that_cannot_be_traced_run_as_they_would() {
         let script = format!("{}; exit 4", child.display());
         let run = Sntrace::default_transport().run(&["sh", "-c", &script]);
         assert_eq!(run.stdout(), "hello\n", "{option}: {}", run.stderr());
-        let theirs: Vec<_> = run.stderr().lines().filter(|line| !line.contains("sntrace: "))
+        let theirs: Vec<_> = run
+            .stderr()
+            .lines()
+            .filter(|line| !line.contains("sntrace: "))
             // The loader of another word size says that it ignores the hook; nothing else changes.
-            .filter(|line| !line.starts_with("ERROR: ld.so: object") && !line.starts_with("[SN_ALLOC]"))
+            .filter(|line| {
+                !line.starts_with("ERROR: ld.so: object") && !line.starts_with("[SN_ALLOC]")
+            })
             .map(str::to_owned)
             .collect();
-        assert!(theirs.is_empty() || theirs.iter().all(|line| line.starts_with("  hint: ")), "{option}: {theirs:?}");
+        assert!(
+            theirs.is_empty() || theirs.iter().all(|line| line.starts_with("  hint: ")),
+            "{option}: {theirs:?}"
+        );
         assert_eq!(run.code(), 4, "{option}");
     }
 }
@@ -152,9 +198,19 @@ fn an_output_that_cannot_be_written_fails_before_the_program_starts() {
                 .output()
                 .unwrap();
             let stderr = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(125), "{option} {target}: {stderr}");
-            assert!(stderr.starts_with("sntrace: error: ") && stderr.contains(target), "{stderr}");
-            assert!(!marker.exists(), "{option} {target}: the program was started");
+            assert_eq!(
+                output.status.code(),
+                Some(125),
+                "{option} {target}: {stderr}"
+            );
+            assert!(
+                stderr.starts_with("sntrace: error: ") && stderr.contains(target),
+                "{stderr}"
+            );
+            assert!(
+                !marker.exists(),
+                "{option} {target}: the program was started"
+            );
         }
     }
 }
@@ -229,29 +285,55 @@ fn whole_up_to_the_end(run: &Run, transport: Transport) {
     let stdout = run.stdout();
     // The last number may be cut: it was killed while writing.
     let printed = stdout.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    let published: u64 = printed.lines().last().map_or(0, |line| line.parse().unwrap());
+    let published: u64 = printed
+        .lines()
+        .last()
+        .map_or(0, |line| line.parse().unwrap());
     let text = run.lines_text();
-    let sizes: Vec<u64> = run.parse(&text).iter().filter(|line| line.caller == "take").filter_map(|line| line.size).collect();
-    assert!(sizes.iter().copied().eq(1..=sizes.len() as u64), "a gap in the trace: {sizes:?}");
+    let sizes: Vec<u64> = run
+        .parse(&text)
+        .iter()
+        .filter(|line| line.caller == "take")
+        .filter_map(|line| line.size)
+        .collect();
+    assert!(
+        sizes.iter().copied().eq(1..=sizes.len() as u64),
+        "a gap in the trace: {sizes:?}"
+    );
     if transport == Transport::Shared {
         // The pipe carries whole chunks; shared memory keeps every single event.
-        assert!(sizes.len() as u64 >= published, "{} events, but {published} were published", sizes.len());
+        assert!(
+            sizes.len() as u64 >= published,
+            "{} events, but {published} were published",
+            sizes.len()
+        );
     }
 }
 
 /// The traced program: the only child of the launcher.
 fn sleeping_child_of(launcher: u32) -> u32 {
-    let children = std::fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children")).unwrap();
-    children.split_whitespace().next().expect("the program is a child of sntrace").parse().unwrap()
+    let children =
+        std::fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children")).unwrap();
+    children
+        .split_whitespace()
+        .next()
+        .expect("the program is a child of sntrace")
+        .parse()
+        .unwrap()
 }
 
 /// Waits for the state, not for a time: returns once the process sleeps on a futex or a pipe.
 fn wait_until_asleep(pid: u32) {
     let mut asleep_in_a_row = 0;
     while asleep_in_a_row < 3 {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the program is alive");
+        let stat =
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the program is alive");
         let state = stat.rsplit_once(") ").unwrap().1.as_bytes()[0];
-        asleep_in_a_row = if state == b'S' { asleep_in_a_row + 1 } else { 0 };
+        asleep_in_a_row = if state == b'S' {
+            asleep_in_a_row + 1
+        } else {
+            0
+        };
         std::thread::yield_now();
     }
 }
@@ -262,16 +344,29 @@ fn names_with_terminal_escapes_are_shown_escaped() {
     let sntrace = Sntrace::default_transport();
     let (json, jsonl) = (sntrace.file("trace.json"), sntrace.file("trace.jsonl"));
     let run = sntrace
-        .options(&["--json".as_ref(), json.as_os_str(), "--jsonl".as_ref(), jsonl.as_os_str()])
+        .options(&[
+            "--json".as_ref(),
+            json.as_os_str(),
+            "--jsonl".as_ref(),
+            jsonl.as_os_str(),
+        ])
         .run(&[&program])
         .succeeds();
     // The strict parser refuses control characters; both names are there all the same.
     let text = run.lines_text();
     let lines = run.parse(&text);
-    assert!(lines.iter().any(|line| line.size == Some(4713) && line.caller.contains("[31mred")), "{text}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.size == Some(4713) && line.caller.contains("[31mred")),
+        "{text}"
+    );
     for file in ["trace.json", "trace.jsonl"] {
         let text = std::fs::read(run.file(file)).unwrap();
-        assert!(text.iter().all(|&byte| byte >= b' ' || byte == b'\n'), "{file}");
+        assert!(
+            text.iter().all(|&byte| byte >= b' ' || byte == b'\n'),
+            "{file}"
+        );
     }
 }
 
@@ -279,7 +374,9 @@ fn names_with_terminal_escapes_are_shown_escaped() {
 fn a_module_path_with_escapes_is_shown_escaped_too() {
     let folder = tempfile::tempdir().unwrap();
     let odd = folder.path().join("pro\u{1b}[31mgram\nsecond");
-    let program = Build::c("quiet_malloc.c").then(&["strip", "--strip-all", "{}"]).path();
+    let program = Build::c("quiet_malloc.c")
+        .then(&["strip", "--strip-all", "{}"])
+        .path();
     write_program(&odd, &std::fs::read(program).unwrap());
     let run = Sntrace::default_transport().run(&[&odd]).succeeds();
     let text = run.lines_text();
@@ -287,15 +384,26 @@ fn a_module_path_with_escapes_is_shown_escaped_too() {
     let line = crate::support::find(&lines, "size 4711", |line| line.size == Some(4711));
     assert!(line.caller.contains("+0x"), "{}", line.caller);
     // And so do messages.
-    let run = Sntrace::default_transport().run(&["no\u{1b}[31msuch\nprogram"]).exits(127);
+    let run = Sntrace::default_transport()
+        .run(&["no\u{1b}[31msuch\nprogram"])
+        .exits(127);
     assert!(!run.stderr().contains('\u{1b}'), "{:?}", run.stderr());
 }
 
 #[test]
 fn the_environment_of_another_run_is_no_danger() {
     // SNTRACE_RUN of a launcher that is long gone, of another version, and nonsense.
-    for value in ["1:99999999:3:0:4096:/nonexistent", "999:1:1:1:1:/x", "", "nonsense", "1:1:1:1:1:"] {
-        let run = Sntrace::default_transport().env("SNTRACE_RUN", value).run(&["sh", "-c", "exit 5"]).exits(5);
+    for value in [
+        "1:99999999:3:0:4096:/nonexistent",
+        "999:1:1:1:1:/x",
+        "",
+        "nonsense",
+        "1:1:1:1:1:",
+    ] {
+        let run = Sntrace::default_transport()
+            .env("SNTRACE_RUN", value)
+            .run(&["sh", "-c", "exit 5"])
+            .exits(5);
         assert!(!run.lines_text().is_empty(), "{value:?}");
     }
 }
@@ -306,14 +414,24 @@ fn the_hook_without_a_launcher_is_a_pass_through() {
     let folder = tempfile::tempdir().unwrap();
     let hook = crate::hook_file::copy_of_the_hook(folder.path());
     let program = Build::c("every_function.c").path();
-    for value in [None, Some("1:99999999:3:0:4096:/nonexistent"), Some("nonsense")] {
+    for value in [
+        None,
+        Some("1:99999999:3:0:4096:/nonexistent"),
+        Some("nonsense"),
+    ] {
         let mut command = Command::new(&program);
-        command.env("LD_PRELOAD", &hook).env_remove("SNTRACE_RUN").stdin(Stdio::null());
+        command
+            .env("LD_PRELOAD", &hook)
+            .env_remove("SNTRACE_RUN")
+            .stdin(Stdio::null());
         if let Some(value) = value {
             command.env("SNTRACE_RUN", value);
         }
         let output = command.output().unwrap();
-        assert!(output.status.success() && output.stdout.ends_with(b"done\n"), "{value:?}: {output:?}");
+        assert!(
+            output.status.success() && output.stdout.ends_with(b"done\n"),
+            "{value:?}: {output:?}"
+        );
     }
 }
 
@@ -323,7 +441,12 @@ fn an_overflowing_lane_that_drops_counts_exactly() {
     let sntrace = Sntrace::default_transport();
     let path = sntrace.file("trace.jsonl");
     let run = sntrace
-        .options(&["--overflow".as_ref(), "drop".as_ref(), "--jsonl".as_ref(), path.as_os_str()])
+        .options(&[
+            "--overflow".as_ref(),
+            "drop".as_ref(),
+            "--jsonl".as_ref(),
+            path.as_os_str(),
+        ])
         .stdin("go\n")
         .run(&[&program])
         .succeeds();
@@ -334,7 +457,11 @@ fn an_overflowing_lane_that_drops_counts_exactly() {
     run.each_line(|line| seen += u64::from(line.caller == "take_and_give"));
     let others = run.lines_text().lines().count() as u64 - seen;
     assert!(others < 100, "{others} events of others");
-    assert_eq!(seen + dropped, 2_000_000, "{seen} in the trace, {dropped} dropped");
+    assert_eq!(
+        seen + dropped,
+        2_000_000,
+        "{seen} in the trace, {dropped} dropped"
+    );
     if dropped > 0 {
         has(&run.stderr(), &["dropped"]);
     }

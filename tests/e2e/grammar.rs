@@ -87,14 +87,20 @@ pub struct OffGrammar {
 
 impl fmt::Display for OffGrammar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a line of the contract ({}): {:?}", self.problem, self.line)
+        write!(
+            f,
+            "not a line of the contract ({}): {:?}",
+            self.problem, self.line
+        )
     }
 }
 
 impl<'a> Line<'a> {
     /// Requested bytes in all.
     pub fn bytes(&self) -> u64 {
-        self.count.unwrap_or(1).saturating_mul(self.size.unwrap_or(0))
+        self.count
+            .unwrap_or(1)
+            .saturating_mul(self.size.unwrap_or(0))
     }
 
     /// Whether the call obtained a block.
@@ -114,7 +120,10 @@ impl<'a> Line<'a> {
 
     /// Reads one line without its newline.
     pub fn parse(text: &'a str, prefix: Prefix) -> Result<Self, OffGrammar> {
-        parse(text, prefix).map_err(|problem| OffGrammar { line: text.to_owned(), problem })
+        parse(text, prefix).map_err(|problem| OffGrammar {
+            line: text.to_owned(),
+            problem,
+        })
     }
 }
 
@@ -132,7 +141,11 @@ fn parse(text: &str, prefix: Prefix) -> Result<Line<'_>, &'static str> {
     let (mut pid, mut tid) = (None, None);
     if prefix.pid || prefix.tid {
         let (word, after) = rest.split_once(' ').ok_or("no process or thread id")?;
-        let id = |word: &str| decimal(word).and_then(|n| u32::try_from(n).ok()).filter(|&n| n != 0);
+        let id = |word: &str| {
+            decimal(word)
+                .and_then(|n| u32::try_from(n).ok())
+                .filter(|&n| n != 0)
+        };
         match (prefix.pid, prefix.tid) {
             (true, true) => {
                 let (process, thread) = word.split_once('/').ok_or("not PID/TID")?;
@@ -144,11 +157,16 @@ fn parse(text: &str, prefix: Prefix) -> Result<Line<'_>, &'static str> {
         }
         rest = after;
     }
-    let rest = rest.strip_prefix("[SN_ALLOC] ").ok_or("no [SN_ALLOC] tag where it belongs")?;
+    let rest = rest
+        .strip_prefix("[SN_ALLOC] ")
+        .ok_or("no [SN_ALLOC] tag where it belongs")?;
     let name = FUNCTIONS
         .iter()
         .map(|row| row.0)
-        .find(|name| rest.strip_prefix(name).is_some_and(|after| after.starts_with('(')))
+        .find(|name| {
+            rest.strip_prefix(name)
+                .is_some_and(|after| after.starts_with('('))
+        })
         .ok_or("an unknown function")?;
     let after_name = &rest[name.len() + 1..];
     // Operands hold no parenthesis but `(nil)`.
@@ -171,7 +189,9 @@ fn parse(text: &str, prefix: Prefix) -> Result<Line<'_>, &'static str> {
             Ok(end) => {
                 let end_of_call = name.len() + 1 + end;
                 line.call = &rest[..end_of_call];
-                let caller = rest[end_of_call..].strip_prefix("  [").ok_or("no two blanks before [CALLER]")?;
+                let caller = rest[end_of_call..]
+                    .strip_prefix("  [")
+                    .ok_or("no two blanks before [CALLER]")?;
                 line.caller = caller.strip_suffix(']').ok_or("no ] at the end")?;
                 if line.caller.is_empty() || line.caller != line.caller.trim() {
                     return Err("an empty CALLER, or blanks around it");
@@ -185,11 +205,18 @@ fn parse(text: &str, prefix: Prefix) -> Result<Line<'_>, &'static str> {
 }
 
 /// Reads operands, the closing parenthesis and the result; returns where the call ends.
-fn tail(text: &str, operands: &[Operand], returns: bool, line: &mut Line<'_>) -> Result<usize, &'static str> {
+fn tail(
+    text: &str,
+    operands: &[Operand],
+    returns: bool,
+    line: &mut Line<'_>,
+) -> Result<usize, &'static str> {
     let mut rest = text;
     for (at, operand) in operands.iter().enumerate() {
         if at > 0 {
-            rest = rest.strip_prefix(", ").ok_or("operands are not separated by a comma and a blank")?;
+            rest = rest
+                .strip_prefix(", ")
+                .ok_or("operands are not separated by a comma and a blank")?;
         }
         let value;
         if *operand == Growth {
@@ -197,7 +224,11 @@ fn tail(text: &str, operands: &[Operand], returns: bool, line: &mut Line<'_>) ->
             (_, rest) = leading_decimal(rest)?;
             continue;
         }
-        (value, rest) = if *operand == Given { pointer(rest)? } else { leading_decimal(rest)? };
+        (value, rest) = if *operand == Given {
+            pointer(rest)?
+        } else {
+            leading_decimal(rest)?
+        };
         *match operand {
             Size => &mut line.size,
             Count => &mut line.count,
@@ -219,23 +250,35 @@ fn pointer(text: &str) -> Result<(u64, &str), &'static str> {
     if let Some(rest) = text.strip_prefix("(nil)") {
         return Ok((0, rest));
     }
-    let digits = text.strip_prefix("0x").ok_or("a pointer is neither 0x... nor (nil)")?;
-    let end = digits.find(|c: char| !matches!(c, '0'..='9' | 'a'..='f')).unwrap_or(digits.len());
+    let digits = text
+        .strip_prefix("0x")
+        .ok_or("a pointer is neither 0x... nor (nil)")?;
+    let end = digits
+        .find(|c: char| !matches!(c, '0'..='9' | 'a'..='f'))
+        .unwrap_or(digits.len());
     if end == 0 || digits.starts_with('0') {
         return Err("a pointer without digits or with a leading zero");
     }
-    let value = u64::from_str_radix(&digits[..end], 16).map_err(|_| "a pointer of more than 64 bits")?;
+    let value =
+        u64::from_str_radix(&digits[..end], 16).map_err(|_| "a pointer of more than 64 bits")?;
     Ok((value, &digits[end..]))
 }
 
 fn leading_decimal(text: &str) -> Result<(u64, &str), &'static str> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    Ok((decimal(&text[..end]).ok_or("a number is not plain decimal")?, &text[end..]))
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    Ok((
+        decimal(&text[..end]).ok_or("a number is not plain decimal")?,
+        &text[end..],
+    ))
 }
 
 /// A plain decimal number: digits, no sign, no leading zero.
 fn decimal(text: &str) -> Option<u64> {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let plain = !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten()
 }
 
@@ -249,7 +292,11 @@ fn timestamp(text: &str) -> Option<u64> {
     Some(decimal(seconds)? * 1_000_000_000 + fraction.parse::<u64>().ok()? * scale)
 }
 
-const PLAIN: Prefix = Prefix { timestamps: false, pid: false, tid: false };
+const PLAIN: Prefix = Prefix {
+    timestamps: false,
+    pid: false,
+    tid: false,
+};
 
 #[test]
 fn the_contracts_own_examples_are_lines() {
@@ -266,9 +313,16 @@ fn the_contracts_own_examples_are_lines() {
         let line = Line::parse(text, PLAIN).unwrap();
         assert_eq!(format!("[SN_ALLOC] {}  [{}]", line.call, line.caller), text);
     }
-    let all = Prefix { timestamps: true, pid: true, tid: true };
+    let all = Prefix {
+        timestamps: true,
+        pid: true,
+        tid: true,
+    };
     let line = Line::parse("12.345678 1234/1235 [SN_ALLOC] free(0x10)  [f]", all).unwrap();
-    assert_eq!((line.time_ns, line.pid, line.tid), (Some(12_345_678_000), Some(1234), Some(1235)));
+    assert_eq!(
+        (line.time_ns, line.pid, line.tid),
+        (Some(12_345_678_000), Some(1234), Some(1235))
+    );
     assert_eq!((line.given, line.released()), (Some(16), Some(16)));
 }
 

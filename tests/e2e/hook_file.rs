@@ -14,7 +14,9 @@ pub fn copy_of_the_hook(folder: &Path) -> PathBuf {
     let copy = folder.join("hook.so");
     // The first preloaded library, as the loader mapped it.
     let script = format!("cp \"${{LD_PRELOAD%%[: ]*}}\" '{}'", copy.display());
-    Sntrace::default_transport().run(&["sh", "-c", &script]).succeeds();
+    Sntrace::default_transport()
+        .run(&["sh", "-c", &script])
+        .succeeds();
     copy
 }
 
@@ -30,10 +32,19 @@ fn the_hook_needs_no_library() {
     with_the_hook(|bytes, header| {
         let endian = header.endian().unwrap();
         let sections = header.sections(endian, bytes).unwrap();
-        let (entries, _) = sections.dynamic(endian, bytes).unwrap().expect("a dynamic section");
-        let needed = entries.iter().filter(|entry| entry.tag(endian) == elf::DT_NEEDED).count();
+        let (entries, _) = sections
+            .dynamic(endian, bytes)
+            .unwrap()
+            .expect("a dynamic section");
+        let needed = entries
+            .iter()
+            .filter(|entry| entry.tag(endian) == elf::DT_NEEDED)
+            .count();
         assert_eq!(needed, 0, "DT_NEEDED entries");
-        let text_relocations = entries.iter().filter(|entry| entry.tag(endian) == elf::DT_TEXTREL).count();
+        let text_relocations = entries
+            .iter()
+            .filter(|entry| entry.tag(endian) == elf::DT_TEXTREL)
+            .count();
         assert_eq!(text_relocations, 0, "text relocations");
     });
 }
@@ -48,7 +59,9 @@ fn the_hook_asks_for_dlsym_alone() {
             .iter()
             .skip(1)
             .filter(|symbol| symbol.is_undefined(endian) && symbol.st_bind() != elf::STB_WEAK)
-            .map(|symbol| String::from_utf8_lossy(symbols.symbol_name(endian, symbol).unwrap()).into_owned())
+            .map(|symbol| {
+                String::from_utf8_lossy(symbols.symbol_name(endian, symbol).unwrap()).into_owned()
+            })
             .collect();
         assert_eq!(wanted, ["dlsym"]);
     });
@@ -64,13 +77,30 @@ fn the_hook_defines_what_it_hooks_and_little_else() {
             .iter()
             .skip(1)
             .filter(|symbol| !symbol.is_undefined(endian))
-            .map(|symbol| std::str::from_utf8(symbols.symbol_name(endian, symbol).unwrap()).unwrap())
+            .map(|symbol| {
+                std::str::from_utf8(symbols.symbol_name(endian, symbol).unwrap()).unwrap()
+            })
             .collect();
-        for name in ["malloc", "calloc", "realloc", "reallocarray", "free", "posix_memalign", "aligned_alloc", "memalign"] {
+        for name in [
+            "malloc",
+            "calloc",
+            "realloc",
+            "reallocarray",
+            "free",
+            "posix_memalign",
+            "aligned_alloc",
+            "memalign",
+        ] {
             assert!(defined.contains(&name), "{name} among {defined:?}");
         }
-        let strange: Vec<_> = defined.iter().filter(|name| name.contains("rust") || name.starts_with("mem") && **name != "memalign").collect();
-        assert!(strange.is_empty(), "symbols that could take the place of the program's own: {strange:?}");
+        let strange: Vec<_> = defined
+            .iter()
+            .filter(|name| name.contains("rust") || name.starts_with("mem") && **name != "memalign")
+            .collect();
+        assert!(
+            strange.is_empty(),
+            "symbols that could take the place of the program's own: {strange:?}"
+        );
     });
 }
 
@@ -83,7 +113,9 @@ fn the_hook_runs_no_code_of_an_executable_stack() {
             .unwrap()
             .iter()
             .find(|segment| segment.p_type.get(endian) == elf::PT_GNU_STACK)
-            .expect("a PT_GNU_STACK segment: without it every stack of the program becomes executable");
+            .expect(
+                "a PT_GNU_STACK segment: without it every stack of the program becomes executable",
+            );
         assert!(!stack.p_flags.get(endian).contains(elf::PF_X));
     });
 }

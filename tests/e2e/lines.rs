@@ -9,16 +9,29 @@ use crate::support::{Run, Sntrace, Transport, both_transports, called_by, number
 /// `malloc(72) = 0x...  [call_malloc]`: what the program printed, and what a line says, without
 /// the arguments of a demangled C++ name.
 fn as_printed(line: &Line<'_>) -> String {
-    format!("{}  [{}]", line.call, line.caller.split('(').next().unwrap())
+    format!(
+        "{}  [{}]",
+        line.call,
+        line.caller.split('(').next().unwrap()
+    )
 }
 
 /// Compares what the program printed about its calls with the lines of the callers it named.
 #[track_caller]
 fn same_as_printed(run: &Run) {
     let printed = run.stdout();
-    let expected: Vec<&str> = printed.lines().filter(|line| line.ends_with(']') && !line.contains("aligned ")).collect();
-    assert!(expected.len() > 5, "the program printed too little: {printed}");
-    let callers: Vec<&str> = expected.iter().map(|line| line.rsplit_once("  [").unwrap().1.trim_end_matches(']')).collect();
+    let expected: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.ends_with(']') && !line.contains("aligned "))
+        .collect();
+    assert!(
+        expected.len() > 5,
+        "the program printed too little: {printed}"
+    );
+    let callers: Vec<&str> = expected
+        .iter()
+        .map(|line| line.rsplit_once("  [").unwrap().1.trim_end_matches(']'))
+        .collect();
     let text = run.lines_text();
     let lines: Vec<String> = run
         .parse(&text)
@@ -27,9 +40,19 @@ fn same_as_printed(run: &Run) {
         .map(as_printed)
         .collect();
     for (at, expected) in expected.iter().enumerate() {
-        assert_eq!(lines.get(at).map(String::as_str), Some(*expected), "call {at}; all lines:\n{}", lines.join("\n"));
+        assert_eq!(
+            lines.get(at).map(String::as_str),
+            Some(*expected),
+            "call {at}; all lines:\n{}",
+            lines.join("\n")
+        );
     }
-    assert_eq!(lines.len(), expected.len(), "more lines than calls: {:#?}", &lines[expected.len()..]);
+    assert_eq!(
+        lines.len(),
+        expected.len(),
+        "more lines than calls: {:#?}",
+        &lines[expected.len()..]
+    );
 }
 
 both_transports! {
@@ -97,11 +120,23 @@ fn aligned_news_match(run: &Run) {
         let block = u64::from_str_radix(operands[2].trim_start_matches("0x"), 16).unwrap();
         let line = lines
             .iter()
-            .find(|line| line.caller.split('(').next() == Some(caller) && line.returned == Some(block))
+            .find(|line| {
+                line.caller.split('(').next() == Some(caller) && line.returned == Some(block)
+            })
             .unwrap_or_else(|| panic!("no line for {expected}"));
         assert_eq!(line.function, name);
-        assert_eq!(line.size, Some(operands[0].parse().unwrap()), "{}", line.call);
-        assert!(line.alignment.is_none_or(|a| a == operands[1].parse::<u64>().unwrap()), "{}", line.call);
+        assert_eq!(
+            line.size,
+            Some(operands[0].parse().unwrap()),
+            "{}",
+            line.call
+        );
+        assert!(
+            line.alignment
+                .is_none_or(|a| a == operands[1].parse::<u64>().unwrap()),
+            "{}",
+            line.call
+        );
         seen += 1;
     }
     assert_eq!(seen, 5);
@@ -110,7 +145,11 @@ fn aligned_news_match(run: &Run) {
 #[test]
 fn lines_go_to_stderr_by_default_and_stdout_stays_the_programs() {
     let program = Build::c("every_function.c").path();
-    let run = Sntrace::default_transport().lines_to_stderr().options(&["--quiet"]).run(&[&program]).succeeds();
+    let run = Sntrace::default_transport()
+        .lines_to_stderr()
+        .options(&["--quiet"])
+        .run(&[&program])
+        .succeeds();
     let printed = run.stdout();
     assert!(!printed.contains("[SN_ALLOC]"), "{printed}");
     let stderr = run.stderr();
@@ -120,7 +159,9 @@ fn lines_go_to_stderr_by_default_and_stdout_stays_the_programs() {
 
 #[test]
 fn the_programs_own_stderr_is_not_mixed_up_with_lines_in_a_file() {
-    let run = Sntrace::default_transport().run(&["sh", "-c", "echo to-stderr >&2; echo to-stdout"]).succeeds();
+    let run = Sntrace::default_transport()
+        .run(&["sh", "-c", "echo to-stderr >&2; echo to-stdout"])
+        .succeeds();
     assert_eq!(run.stdout(), "to-stdout\n");
     assert_eq!(run.stderr(), "to-stderr\n");
 }
@@ -137,6 +178,12 @@ fn a_program_that_allocates_nothing_gives_no_lines() {
 fn a_program_is_looked_up_in_the_path_as_a_shell_does() {
     let program = tool("xz");
     assert_ne!(program, Path::new("xz"));
-    let run = Sntrace::default_transport().run(&["xz", "--version"]).succeeds();
-    assert!(run.stdout().starts_with("xz (XZ Utils)"), "{}", run.stdout());
+    let run = Sntrace::default_transport()
+        .run(&["xz", "--version"])
+        .succeeds();
+    assert!(
+        run.stdout().starts_with("xz (XZ Utils)"),
+        "{}",
+        run.stdout()
+    );
 }

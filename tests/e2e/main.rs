@@ -8,29 +8,29 @@ mod grammar;
 mod programs;
 mod support;
 
+/// jemalloc, mimalloc, tcmalloc, musl.
+mod allocators;
+/// Bad input, full disks, killed launchers.
+mod bad_days;
+/// What the hook asks of its process.
+mod hook_file;
 /// Every function has its line.
 mod lines;
+/// dlopen, dlclose, constructors.
+mod modules;
 /// The options of the main job, the JSON outputs.
 mod options;
 /// An address has one owner at a time.
 mod order;
-/// Programs from Debian's packages.
-mod real_programs;
-/// Counts equal to those of mtrace and Valgrind.
-mod witnesses;
-/// Ten million events under everything that is hard, counted.
-mod torture;
 /// fork, exec and what becomes of descriptors and environments.
 mod processes;
-/// Streams, signals, terminal, status: the program's own.
-mod wrapper;
-/// Bad input, full disks, killed launchers.
-mod bad_days;
-/// jemalloc, mimalloc, tcmalloc, musl.
-mod allocators;
-/// dlopen, dlclose, constructors.
-mod modules;
+/// Programs from Debian's packages.
+mod real_programs;
 /// Names from every form of debug information.
 mod symbols;
-/// What the hook asks of its process.
-mod hook_file;
+/// Ten million events under everything that is hard, counted.
+mod torture;
+/// Counts equal to those of mtrace and Valgrind.
+mod witnesses;
+/// Streams, signals, terminal, status: the program's own.
+mod wrapper;

@@ -7,7 +7,10 @@ use crate::support::{Sntrace, Transport, both_transports, called_by, find, numbe
 
 fn plugins() -> [PathBuf; 2] {
     ["plugin_a", "plugin_b"].map(|name| {
-        Build::c("plugin.c").flags(&[&format!("-DNAME={name}")]).library(&format!("lib{name}.so")).path()
+        Build::c("plugin.c")
+            .flags(&[&format!("-DNAME={name}")])
+            .library(&format!("lib{name}.so"))
+            .path()
     })
 }
 

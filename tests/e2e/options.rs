@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use crate::programs::Build;
-use crate::support::{Sntrace, Transport, both_transports, called_by, number, valid_by_schema, valid_line_by_schema};
+use crate::support::{
+    Sntrace, Transport, both_transports, called_by, number, valid_by_schema, valid_line_by_schema,
+};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON: {e}: {text}"))
@@ -13,7 +15,9 @@ fn json(text: &str) -> Value {
 
 /// An address as JSON carries it.
 fn address(value: &Value) -> u64 {
-    let text = value.as_str().unwrap_or_else(|| panic!("no address: {value}"));
+    let text = value
+        .as_str()
+        .unwrap_or_else(|| panic!("no address: {value}"));
     u64::from_str_radix(text.strip_prefix("0x").unwrap(), 16).unwrap()
 }
 
@@ -131,7 +135,10 @@ both_transports! {
 fn json_to_stdout_is_one_document() {
     // The program prints nothing, so stdout is the document alone.
     let program = Build::c("quiet_malloc.c").path();
-    let run = Sntrace::default_transport().options(&["--json", "-"]).run(&[&program]).succeeds();
+    let run = Sntrace::default_transport()
+        .options(&["--json", "-"])
+        .run(&[&program])
+        .succeeds();
     let document = json(&run.stdout());
     valid_by_schema(&document);
     assert_eq!(document["summary"]["events"], 2);
@@ -140,9 +147,17 @@ fn json_to_stdout_is_one_document() {
 #[test]
 fn jsonl_to_stdout_is_parsable_line_by_line() {
     let program = Build::c("quiet_malloc.c").path();
-    let run = Sntrace::default_transport().options(&["--jsonl", "-"]).run(&[&program]).succeeds();
+    let run = Sntrace::default_transport()
+        .options(&["--jsonl", "-"])
+        .run(&[&program])
+        .succeeds();
     let objects: Vec<Value> = run.stdout().lines().map(json).collect();
-    assert!(objects.iter().any(|event| event["op"] == "malloc" && event["size"] == 4711), "{objects:?}");
+    assert!(
+        objects
+            .iter()
+            .any(|event| event["op"] == "malloc" && event["size"] == 4711),
+        "{objects:?}"
+    );
     assert!(objects.last().unwrap()["summary"].is_object());
 }
 
@@ -157,18 +172,36 @@ fn a_trace_of_several_processes_is_valid_json_too() {
     let document = json(&std::fs::read_to_string(run.file("trace.json")).unwrap());
     valid_by_schema(&document);
     let processes = document["processes"].as_array().unwrap();
-    let pids: HashSet<u64> = processes.iter().map(|process| process["pid"].as_u64().unwrap()).collect();
+    let pids: HashSet<u64> = processes
+        .iter()
+        .map(|process| process["pid"].as_u64().unwrap())
+        .collect();
     assert!(pids.len() >= 2, "{processes:?}");
-    assert!(processes.iter().any(|process| process["command"][0] == "xz"), "{processes:?}");
-    assert!(processes.iter().any(|process| process["exit"]["code"] == 3), "{processes:?}");
+    assert!(
+        processes
+            .iter()
+            .any(|process| process["command"][0] == "xz"),
+        "{processes:?}"
+    );
+    assert!(
+        processes.iter().any(|process| process["exit"]["code"] == 3),
+        "{processes:?}"
+    );
 }
 
 #[test]
 fn locations_name_file_and_line() {
     let program = Build::c("quiet_malloc.c").path();
-    let run = Sntrace::default_transport().options(&["--locations"]).run(&[&program]).succeeds();
-    let source = std::fs::read_to_string(crate::programs::sources().join("quiet_malloc.c")).unwrap();
-    let at = 1 + source.lines().position(|line| line.contains("malloc(4711)")).unwrap();
+    let run = Sntrace::default_transport()
+        .options(&["--locations"])
+        .run(&[&program])
+        .succeeds();
+    let source =
+        std::fs::read_to_string(crate::programs::sources().join("quiet_malloc.c")).unwrap();
+    let at = 1 + source
+        .lines()
+        .position(|line| line.contains("malloc(4711)"))
+        .unwrap();
     let text = run.lines_text();
     let lines = run.parse(&text);
     let line = crate::support::find(&lines, "size 4711", |line| line.size == Some(4711));
@@ -179,7 +212,10 @@ fn locations_name_file_and_line() {
 fn a_filter_keeps_exactly_what_it_matches() {
     let program = Build::c("every_function.c").path();
     let filtered = |expression: &str| {
-        let run = Sntrace::default_transport().options(&["--filter", expression]).run(&[&program]).succeeds();
+        let run = Sntrace::default_transport()
+            .options(&["--filter", expression])
+            .run(&[&program])
+            .succeeds();
         run.lines_text()
     };
     let all = Sntrace::default_transport().run(&[&program]).succeeds();
@@ -196,28 +232,56 @@ fn a_filter_keeps_exactly_what_it_matches() {
     // The size of a free is that of the block that it frees.
     let mut size_of = HashMap::new();
     let expected = all_lines.iter().filter(|line| {
-        let freed = line.released().and_then(|block| size_of.remove(&Some(block))).unwrap_or(0);
+        let freed = line
+            .released()
+            .and_then(|block| size_of.remove(&Some(block)))
+            .unwrap_or(0);
         if line.allocated() {
             size_of.insert(line.returned, line.bytes());
         }
-        let size = if line.returned.is_some() { line.bytes() } else { freed };
+        let size = if line.returned.is_some() {
+            line.bytes()
+        } else {
+            freed
+        };
         line.caller.starts_with("call_") && size >= 4096
     });
     // Addresses differ from run to run: what is compared is which calls are there.
     let calls = |lines: &mut dyn Iterator<Item = &crate::grammar::Line<'_>>| -> Vec<_> {
-        lines.map(|line| (line.caller.to_owned(), line.size)).collect()
+        lines
+            .map(|line| (line.caller.to_owned(), line.size))
+            .collect()
     };
-    assert_eq!(calls(&mut kept.iter()), calls(&mut expected.collect::<Vec<_>>().into_iter()));
+    assert_eq!(
+        calls(&mut kept.iter()),
+        calls(&mut expected.collect::<Vec<_>>().into_iter())
+    );
 
     let text = filtered("op=free");
-    assert!(!text.is_empty() && all.parse(&text).iter().all(|line| line.function == "free"), "{text}");
-    assert_eq!(text.lines().count(), all_lines.iter().filter(|line| line.function == "free").count());
+    assert!(
+        !text.is_empty() && all.parse(&text).iter().all(|line| line.function == "free"),
+        "{text}"
+    );
+    assert_eq!(
+        text.lines().count(),
+        all_lines
+            .iter()
+            .filter(|line| line.function == "free")
+            .count()
+    );
 }
 
 #[test]
 fn a_filter_that_is_none_is_wrong_usage_and_says_why() {
-    let run = Sntrace::default_transport().options(&["--filter", "size>>4"]).run(&["true"]).exits(2);
-    assert!(run.stderr().starts_with("sntrace: error: ") || run.stderr().starts_with("error: "), "{}", run.stderr());
+    let run = Sntrace::default_transport()
+        .options(&["--filter", "size>>4"])
+        .run(&["true"])
+        .exits(2);
+    assert!(
+        run.stderr().starts_with("sntrace: error: ") || run.stderr().starts_with("error: "),
+        "{}",
+        run.stderr()
+    );
     assert!(run.stderr().contains("size>>4"), "{}", run.stderr());
 }
 
@@ -225,9 +289,14 @@ fn a_filter_that_is_none_is_wrong_usage_and_says_why() {
 fn callers_look_past_wrappers_unless_raw_callers_are_asked_for() {
     let program = Build::c("wrappers.c").path();
     let caller_of = |options: &[&str], size: u64| {
-        let run = Sntrace::default_transport().options(options).run(&[&program]).succeeds();
+        let run = Sntrace::default_transport()
+            .options(options)
+            .run(&[&program])
+            .succeeds();
         let text = run.lines_text();
-        crate::support::find(&run.parse(&text), "the size", |line| line.bytes() == size).caller.to_owned()
+        crate::support::find(&run.parse(&text), "the size", |line| line.bytes() == size)
+            .caller
+            .to_owned()
     };
     // strdup is libc's, xmalloc the program's own: both only wrap malloc.
     assert_eq!(caller_of(&[], 778), "duplicate_name");
@@ -239,9 +308,15 @@ fn callers_look_past_wrappers_unless_raw_callers_are_asked_for() {
 #[test]
 fn color_is_off_in_a_file_and_on_when_forced() {
     let program = Build::c("quiet_malloc.c").path();
-    let plain = Sntrace::default_transport().run(&[&program]).succeeds().lines_text();
+    let plain = Sntrace::default_transport()
+        .run(&[&program])
+        .succeeds()
+        .lines_text();
     assert!(!plain.contains('\u{1b}'));
-    let run = Sntrace::default_transport().options(&["--color", "always"]).run(&[&program]).succeeds();
+    let run = Sntrace::default_transport()
+        .options(&["--color", "always"])
+        .run(&[&program])
+        .succeeds();
     let colored = run.lines_text();
     assert!(colored.contains('\u{1b}'), "{colored}");
     // Without the escapes it is the same grammar.
@@ -254,15 +329,32 @@ fn color_is_off_in_a_file_and_on_when_forced() {
     }
     stripped.push_str(rest);
     assert_eq!(run.parse(&stripped).len(), plain.lines().count());
-    let never = Sntrace::default_transport().options(&["--color", "never"]).run(&[&program]).succeeds().lines_text();
+    let never = Sntrace::default_transport()
+        .options(&["--color", "never"])
+        .run(&[&program])
+        .succeeds()
+        .lines_text();
     assert!(!never.contains('\u{1b}'));
 }
 
 #[test]
 fn no_summary_is_printed_where_stderr_is_no_terminal() {
     let program = Build::c("quiet_malloc.c").path();
-    assert_eq!(Sntrace::default_transport().run(&[&program]).succeeds().stderr(), "");
-    assert_eq!(Sntrace::default_transport().options(&["--quiet"]).run(&[&program]).succeeds().stderr(), "");
+    assert_eq!(
+        Sntrace::default_transport()
+            .run(&[&program])
+            .succeeds()
+            .stderr(),
+        ""
+    );
+    assert_eq!(
+        Sntrace::default_transport()
+            .options(&["--quiet"])
+            .run(&[&program])
+            .succeeds()
+            .stderr(),
+        ""
+    );
 }
 
 #[test]
@@ -270,28 +362,55 @@ fn mmap_events_are_recorded_only_when_asked_for() {
     let program = Build::c("maps.c").path();
     let run = Sntrace::default_transport().run(&[&program]).succeeds();
     let text = run.lines_text();
-    assert!(run.parse(&text).iter().all(|line| !line.caller.starts_with("map_")), "{text}");
+    assert!(
+        run.parse(&text)
+            .iter()
+            .all(|line| !line.caller.starts_with("map_")),
+        "{text}"
+    );
 
-    let run = Sntrace::default_transport().options(&["--mmap"]).run(&[&program]).succeeds();
+    let run = Sntrace::default_transport()
+        .options(&["--mmap"])
+        .run(&[&program])
+        .succeeds();
     let (text, printed) = (run.lines_text(), run.stdout());
     let lines = run.parse(&text);
     assert_eq!(called_by(&lines, "map_pages")[0].function, "mmap");
-    assert_eq!(called_by(&lines, "map_pages")[0].returned, Some(number(&printed, "mapped")));
+    assert_eq!(
+        called_by(&lines, "map_pages")[0].returned,
+        Some(number(&printed, "mapped"))
+    );
     assert_eq!(called_by(&lines, "map_more")[0].function, "mremap");
-    assert_eq!(called_by(&lines, "map_more")[0].returned, Some(number(&printed, "grown")));
+    assert_eq!(
+        called_by(&lines, "map_more")[0].returned,
+        Some(number(&printed, "grown"))
+    );
     assert_eq!(called_by(&lines, "map_none")[0].function, "munmap");
-    assert_eq!(called_by(&lines, "map_none")[0].given, Some(number(&printed, "grown")));
+    assert_eq!(
+        called_by(&lines, "map_none")[0].given,
+        Some(number(&printed, "grown"))
+    );
 }
 
 #[test]
 fn wrong_usage_exits_2() {
     let sntrace = |arguments: &[&str]| {
-        std::process::Command::new(env!("CARGO_BIN_EXE_sntrace")).args(arguments).output().unwrap()
+        std::process::Command::new(env!("CARGO_BIN_EXE_sntrace"))
+            .args(arguments)
+            .output()
+            .unwrap()
     };
-    for arguments in [&["--no-such-option", "true"][..], &["--transport", "pigeon", "true"], &[]] {
+    for arguments in [
+        &["--no-such-option", "true"][..],
+        &["--transport", "pigeon", "true"],
+        &[],
+    ] {
         let output = sntrace(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
-        assert!(output.stdout.is_empty(), "talk belongs on stderr: {output:?}");
+        assert!(
+            output.stdout.is_empty(),
+            "talk belongs on stderr: {output:?}"
+        );
     }
     assert_eq!(sntrace(&["--help"]).status.code(), Some(0));
     assert!(String::from_utf8_lossy(&sntrace(&["--version"]).stdout).starts_with("sntrace "));
@@ -301,11 +420,18 @@ fn wrong_usage_exits_2() {
 fn a_program_named_like_a_subcommand_is_reached_after_two_dashes() {
     let folder = tempfile::tempdir().unwrap();
     let program = Build::c("quiet_malloc.c").path();
-    crate::support::write_program(&folder.path().join("report"), &std::fs::read(program).unwrap());
+    crate::support::write_program(
+        &folder.path().join("report"),
+        &std::fs::read(program).unwrap(),
+    );
     for name in ["./report", "report"] {
         // The harness always writes `--`; `report` is found through the PATH.
         let path = format!("{}:/usr/bin:/bin", folder.path().display());
-        let run = Sntrace::default_transport().env("PATH", path).current_dir(folder.path()).run(&[name]).succeeds();
+        let run = Sntrace::default_transport()
+            .env("PATH", path)
+            .current_dir(folder.path())
+            .run(&[name])
+            .succeeds();
         assert!(run.lines_text().contains("malloc(4711)"));
     }
 }

@@ -17,15 +17,27 @@ fn one_owner_at_a_time(run: &Run) -> u64 {
     run.each_line(|line| {
         number += 1;
         let time = line.time_ns.unwrap();
-        assert!(time >= last_time, "line {number}: time runs backwards: {} after {last_time} ns", line.call);
+        assert!(
+            time >= last_time,
+            "line {number}: time runs backwards: {} after {last_time} ns",
+            line.call
+        );
         last_time = time;
         if let Some(block) = line.released() {
-            assert!(live.remove(&block).is_some(), "line {number}: not allocated: {}  [{}]", line.call, line.caller);
+            assert!(
+                live.remove(&block).is_some(),
+                "line {number}: not allocated: {}  [{}]",
+                line.call,
+                line.caller
+            );
         }
         if line.allocated() {
             let block = line.returned.unwrap();
             if let Some(since) = live.insert(block, number) {
-                panic!("line {number}: {}  [{}], but the block is live since line {since}", line.call, line.caller);
+                panic!(
+                    "line {number}: {}  [{}], but the block is live since line {since}",
+                    line.call, line.caller
+                );
             }
         }
     });
@@ -68,10 +80,18 @@ both_transports! {
 #[test]
 fn what_a_parent_does_before_a_fork_comes_before_what_its_child_does() {
     let program = Build::c("processes.c").path();
-    let run = Sntrace::default_transport().options(&["--pid"]).run(&[program.to_str().unwrap(), "fork"]).exits(7);
+    let run = Sntrace::default_transport()
+        .options(&["--pid"])
+        .run(&[program.to_str().unwrap(), "fork"])
+        .exits(7);
     let text = run.lines_text();
     let lines = run.parse(&text);
-    let at = |caller: &str| lines.iter().position(|line| line.caller == caller).unwrap_or_else(|| panic!("{caller}: {text}"));
+    let at = |caller: &str| {
+        lines
+            .iter()
+            .position(|line| line.caller == caller)
+            .unwrap_or_else(|| panic!("{caller}: {text}"))
+    };
     // The parent waits for the child in between.
     assert!(at("before") < at("in_child"));
     assert!(at("in_child") < at("after"));

@@ -11,15 +11,22 @@ fn announced(run: &Run) -> Vec<(u32, u64)> {
     let text = run.stdout();
     text.lines()
         .filter(|line| line.starts_with("child="))
-        .map(|line| (u32::try_from(number(line, "child")).unwrap(), number(line, "block")))
+        .map(|line| {
+            (
+                u32::try_from(number(line, "child")).unwrap(),
+                number(line, "block"),
+            )
+        })
         .collect()
 }
 
 fn run(transport: Transport, way: &str) -> Run {
     let (program, worker) = (Build::c("processes.c").path(), Build::c("worker.c").path());
-    Sntrace::new(transport)
-        .options(&["--pid"])
-        .run(&[program.to_str().unwrap(), way, worker.to_str().unwrap()])
+    Sntrace::new(transport).options(&["--pid"]).run(&[
+        program.to_str().unwrap(),
+        way,
+        worker.to_str().unwrap(),
+    ])
 }
 
 /// Every child announced has its block in the trace, under its own pid, taken and given back.
@@ -32,16 +39,23 @@ fn every_child_is_traced(run: &Run, children: usize) {
     for (pid, block) in announced {
         let of_child: Vec<_> = lines
             .iter()
-            .filter(|line| line.pid == Some(pid) && (line.caller == "worked" || line.caller == "in_child"))
+            .filter(|line| {
+                line.pid == Some(pid) && (line.caller == "worked" || line.caller == "in_child")
+            })
             .collect();
         assert!(
-            of_child.iter().any(|line| line.returned == Some(block)) && of_child.iter().any(|line| line.given == Some(block)),
+            of_child.iter().any(|line| line.returned == Some(block))
+                && of_child.iter().any(|line| line.given == Some(block)),
             "process {pid} has no block {block:#x}: {of_child:#?}; stderr: {}",
             run.stderr()
         );
     }
     let parent = u32::try_from(number(&run.stdout(), "parent")).unwrap();
-    assert!(lines.iter().any(|line| line.pid == Some(parent) && line.caller == "before"));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.pid == Some(parent) && line.caller == "before")
+    );
 }
 
 /// Ways in which the parent waits for one child and exits with its status, 7.
@@ -156,4 +170,3 @@ both_transports! {
         }
     }
 }
-

@@ -15,7 +15,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gcc", "gcc libc6-dev"),
     ("g++", "g++"),
     ("musl-gcc", "musl-tools"),
-    ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"),
+    (
+        "aarch64-linux-gnu-gcc",
+        "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    ),
     ("rustc", "rustc (or rustup)"),
     ("objcopy", "binutils"),
     ("strip", "binutils"),
@@ -58,7 +61,10 @@ pub fn installed(path: &str, package: &str) -> PathBuf {
 
 /// The sources of the test programs.
 pub fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/programs").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/programs")
+        .canonicalize()
+        .unwrap()
 }
 
 /// Serialises building: two tests that need the same program wait for one compiler.
@@ -91,12 +97,20 @@ impl Build {
 
     /// A C program, without optimisation so that every function of the source has its frame.
     pub fn c(source: &str) -> Self {
-        Self::new("gcc", source, &["-std=gnu11", "-g", "-O0", "-Wall", "-Werror"])
+        Self::new(
+            "gcc",
+            source,
+            &["-std=gnu11", "-g", "-O0", "-Wall", "-Werror"],
+        )
     }
 
     /// A C++ program, built likewise.
     pub fn cpp(source: &str) -> Self {
-        Self::new("g++", source, &["-std=c++17", "-g", "-O0", "-Wall", "-Werror"])
+        Self::new(
+            "g++",
+            source,
+            &["-std=c++17", "-g", "-O0", "-Wall", "-Werror"],
+        )
     }
 
     /// A Rust program.
@@ -143,17 +157,21 @@ impl Build {
 
     /// A command to run on the result; `{}` stands for its path.
     pub fn then(mut self, command: &[&str]) -> Self {
-        self.then.push(command.iter().map(|&word| word.to_owned()).collect());
+        self.then
+            .push(command.iter().map(|&word| word.to_owned()).collect());
         self
     }
 
     /// Builds unless it has been, and returns the path of the result. It stands in a folder of
     /// its own, so a test may put things beside it... but then shares them with other tests.
     pub fn path(&self) -> PathBuf {
-        let _one_at_a_time = BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _one_at_a_time = BUILDING
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let stem = self.sources[0].split('.').next().unwrap();
         let name = self.name.clone().unwrap_or_else(|| stem.to_owned());
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("programs/{stem}-{:016x}", self.hash()));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("programs/{stem}-{:016x}", self.hash()));
         let result = folder.join(&name);
         if result.exists() {
             return result;
@@ -165,11 +183,20 @@ impl Build {
         let made = making.join(&name);
         let sources = self.sources.iter().map(|source| sources().join(source));
         let mut compile = Command::new(tool(&self.compiler));
-        compile.args(sources).args(&self.flags).arg("-o").arg(&made).current_dir(&making);
+        compile
+            .args(sources)
+            .args(&self.flags)
+            .arg("-o")
+            .arg(&made)
+            .current_dir(&making);
         succeed(&mut compile);
         for words in &self.then {
             let mut command = Command::new(tool(&words[0]));
-            command.args(words[1..].iter().map(|word| word.replace("{}", made.to_str().unwrap())));
+            command.args(
+                words[1..]
+                    .iter()
+                    .map(|word| word.replace("{}", made.to_str().unwrap())),
+            );
             succeed(command.current_dir(&making));
         }
         if fs::rename(&making, &folder).is_err() {
@@ -182,23 +209,39 @@ impl Build {
 
     fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (&self.compiler, &self.sources, &self.flags, &self.name, &self.then).hash(&mut hasher);
+        (
+            &self.compiler,
+            &self.sources,
+            &self.flags,
+            &self.name,
+            &self.then,
+        )
+            .hash(&mut hasher);
         for source in &self.sources {
-            fs::read(sources().join(source)).unwrap_or_else(|e| panic!("{source}: {e}")).hash(&mut hasher);
+            fs::read(sources().join(source))
+                .unwrap_or_else(|e| panic!("{source}: {e}"))
+                .hash(&mut hasher);
         }
         // Headers are few: any change of one rebuilds everything.
-        let mut headers: Vec<PathBuf> = fs::read_dir(sources()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut headers: Vec<PathBuf> = fs::read_dir(sources())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         headers.retain(|file| file.extension().is_some_and(|e| e == "h"));
         headers.sort();
         for file in headers.iter().chain(&self.inputs) {
-            fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).hash(&mut hasher);
+            fs::read(file)
+                .unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+                .hash(&mut hasher);
         }
         hasher.finish()
     }
 }
 
 fn succeed(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(
         output.status.success(),
         "{command:?}: {}\n{}{}",

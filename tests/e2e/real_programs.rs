@@ -12,10 +12,20 @@ fn sound(lines: &[Line<'_>]) {
     let mut live = std::collections::HashSet::new();
     for line in lines {
         if let Some(block) = line.released() {
-            assert!(live.remove(&block), "freed without having been allocated: {}  [{}]", line.call, line.caller);
+            assert!(
+                live.remove(&block),
+                "freed without having been allocated: {}  [{}]",
+                line.call,
+                line.caller
+            );
         }
         if line.allocated() {
-            assert!(live.insert(line.returned.unwrap()), "allocated twice: {}  [{}]", line.call, line.caller);
+            assert!(
+                live.insert(line.returned.unwrap()),
+                "allocated twice: {}  [{}]",
+                line.call,
+                line.caller
+            );
         }
     }
 }
@@ -36,13 +46,25 @@ fn zlib_picture(run: &Run) {
     let state = by("deflateInit", 5952);
     let window = by("deflateInit", 65536);
     let inflate_state = by("inflateInit", 7160);
-    for (block, end) in [(state, "deflateEnd"), (window, "deflateEnd"), (inflate_state, "inflateEnd")] {
-        find(&lines, end, |line| line.caller == end && line.released() == block.returned);
+    for (block, end) in [
+        (state, "deflateEnd"),
+        (window, "deflateEnd"),
+        (inflate_state, "inflateEnd"),
+    ] {
+        find(&lines, end, |line| {
+            line.caller == end && line.released() == block.returned
+        });
     }
     let arena = called_by(&lines, "rt_arena_create_sized");
-    assert_eq!((arena[0].call.split(' ').next(), arena[0].bytes()), (Some("malloc(72)"), 72));
+    assert_eq!(
+        (arena[0].call.split(' ').next(), arena[0].bytes()),
+        (Some("malloc(72)"), 72)
+    );
     assert_eq!(arena[1].bytes(), 100_000);
-    let destroyed: Vec<_> = called_by(&lines, "rt_arena_destroy").iter().map(|line| line.released()).collect();
+    let destroyed: Vec<_> = called_by(&lines, "rt_arena_destroy")
+        .iter()
+        .map(|line| line.released())
+        .collect();
     assert_eq!(destroyed, [arena[1].returned, arena[0].returned]);
 }
 
@@ -175,9 +197,15 @@ both_transports! {
 
 #[test]
 fn output_of_a_shell_pipeline_is_what_it_is_without_sntrace() {
-    let script = "seq 1 5000 | sort -r | awk 'NR % 100 == 0' | tr 5 x | head -20; ls /usr | sort | md5sum";
-    let bare = std::process::Command::new("sh").args(["-c", script]).output().unwrap();
-    let run = Sntrace::default_transport().run(&["sh", "-c", script]).succeeds();
+    let script =
+        "seq 1 5000 | sort -r | awk 'NR % 100 == 0' | tr 5 x | head -20; ls /usr | sort | md5sum";
+    let bare = std::process::Command::new("sh")
+        .args(["-c", script])
+        .output()
+        .unwrap();
+    let run = Sntrace::default_transport()
+        .run(&["sh", "-c", script])
+        .succeeds();
     assert_eq!(run.output.stdout, bare.stdout);
     assert_eq!(run.stderr(), "");
     assert!(Path::new("/bin/sh").exists());

@@ -52,8 +52,12 @@ macro_rules! both_transports {
 pub(crate) use both_transports;
 
 /// The environment of every traced program, unless a test adds to it.
-const ENVIRONMENT: &[(&str, &str)] =
-    &[("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"), ("HOME", "/nonexistent"), ("LANG", "C.UTF-8"), ("TERM", "dumb")];
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"),
+    ("HOME", "/nonexistent"),
+    ("LANG", "C.UTF-8"),
+    ("TERM", "dumb"),
+];
 
 /// A clean environment for `command`.
 pub fn clean(command: &mut Command) -> &mut Command {
@@ -125,7 +129,8 @@ impl Sntrace {
     }
 
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.environment.push((name.into(), value.as_ref().to_owned()));
+        self.environment
+            .push((name.into(), value.as_ref().to_owned()));
         self
     }
 
@@ -166,7 +171,8 @@ impl Sntrace {
         words.push(OsStr::new("--"));
         words.extend(program.iter().map(AsRef::as_ref));
         let mut command = Command::new(absolute(words[0]));
-        clean(command.args(&words[1..])).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        clean(command.args(&words[1..]))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &self.current_dir {
             command.current_dir(folder);
         }
@@ -177,8 +183,14 @@ impl Sntrace {
     pub fn spawn<S: AsRef<OsStr>>(&self, program: &[S]) -> Child {
         let mut command = self.command(program);
         // A process group of its own, so that a run that hangs can be ended as a whole.
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"))
+        command
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+            .spawn()
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"))
     }
 
     /// Runs it to its end.
@@ -197,7 +209,11 @@ impl Sntrace {
 
     /// What a child from [`Sntrace::spawn`] left.
     pub fn finished(self, output: Output) -> Run {
-        Run { output, prefix: self.prefix, folder: self.folder }
+        Run {
+            output,
+            prefix: self.prefix,
+            folder: self.folder,
+        }
     }
 }
 
@@ -212,13 +228,19 @@ fn unless_it_hangs(child: Child) -> Output {
     let watch = std::thread::spawn(move || {
         let hangs = end.recv_timeout(HANGING) == Err(mpsc::RecvTimeoutError::Timeout);
         if hangs {
-            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
+            let _ = Command::new("kill")
+                .args(["-KILL", "--", &format!("-{group}")])
+                .status();
         }
         hangs
     });
     let output = child.wait_with_output().unwrap();
     drop(ended);
-    assert!(!watch.join().unwrap(), "it hangs; stderr: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        !watch.join().unwrap(),
+        "it hangs; stderr: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output
 }
 
@@ -232,13 +254,22 @@ pub struct Run {
 impl Run {
     /// Exit status as a shell shows it; 128 + N if sntrace itself died of a signal.
     pub fn code(&self) -> i32 {
-        self.output.status.code().unwrap_or_else(|| 128 + self.output.status.signal().unwrap())
+        self.output
+            .status
+            .code()
+            .unwrap_or_else(|| 128 + self.output.status.signal().unwrap())
     }
 
     /// Fails unless the exit status is this one; says what stderr held.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code(), code, "exit status; stdout: {}stderr: {}", self.stdout(), self.stderr());
+        assert_eq!(
+            self.code(),
+            code,
+            "exit status; stdout: {}stderr: {}",
+            self.stdout(),
+            self.stderr()
+        );
         self
     }
 
@@ -262,8 +293,13 @@ impl Run {
 
     /// All lines as text. For big traces, [`Run::each_line`].
     pub fn lines_text(&self) -> String {
-        std::fs::read_to_string(self.file("lines"))
-            .unwrap_or_else(|e| panic!("lines: {e}; exit status {}; stderr: {}", self.code(), self.stderr()))
+        std::fs::read_to_string(self.file("lines")).unwrap_or_else(|e| {
+            panic!(
+                "lines: {e}; exit status {}; stderr: {}",
+                self.code(),
+                self.stderr()
+            )
+        })
     }
 
     /// All lines, parsed strictly; `text` comes from [`Run::lines_text`].
@@ -275,7 +311,8 @@ impl Run {
     /// Streams the lines of a big trace; memory stays flat.
     #[track_caller]
     pub fn each_line(&self, mut see: impl FnMut(&Line<'_>)) {
-        let file = File::open(self.file("lines")).unwrap_or_else(|e| panic!("lines: {e}; stderr: {}", self.stderr()));
+        let file = File::open(self.file("lines"))
+            .unwrap_or_else(|e| panic!("lines: {e}; stderr: {}", self.stderr()));
         let mut reader = BufReader::with_capacity(1 << 20, file);
         let mut text = String::new();
         while reader.read_line(&mut text).unwrap() > 0 {
@@ -291,7 +328,12 @@ impl Run {
 /// ("text file busy").
 pub fn write_program(path: &Path, bytes: &[u8]) {
     let mut install = Command::new("install");
-    let mut child = install.args(["-m", "755", "/dev/stdin"]).arg(path).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = install
+        .args(["-m", "755", "/dev/stdin"])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(bytes).unwrap();
     assert!(child.wait().unwrap().success(), "{}", path.display());
 }
@@ -299,8 +341,14 @@ pub fn write_program(path: &Path, bytes: &[u8]) {
 /// Parses every line of `text`; panics on the first that is off the grammar.
 #[track_caller]
 pub fn parse_lines(text: &str, prefix: Prefix) -> Vec<Line<'_>> {
-    assert!(text.is_empty() || text.ends_with('\n'), "the last line is cut: {:?}", text.lines().last());
-    text.lines().map(|line| Line::parse(line, prefix).unwrap_or_else(|e| panic!("{e}"))).collect()
+    assert!(
+        text.is_empty() || text.ends_with('\n'),
+        "the last line is cut: {:?}",
+        text.lines().last()
+    );
+    text.lines()
+        .map(|line| Line::parse(line, prefix).unwrap_or_else(|e| panic!("{e}")))
+        .collect()
 }
 
 /// Lines with this caller.
@@ -310,10 +358,23 @@ pub fn called_by<'l, 'a>(lines: &'l [Line<'a>], caller: &str) -> Vec<&'l Line<'a
 
 /// The first line that matches, or a failure that shows the lines around what was looked for.
 #[track_caller]
-pub fn find<'l, 'a>(lines: &'l [Line<'a>], what: &str, matches: impl Fn(&Line<'a>) -> bool) -> &'l Line<'a> {
+pub fn find<'l, 'a>(
+    lines: &'l [Line<'a>],
+    what: &str,
+    matches: impl Fn(&Line<'a>) -> bool,
+) -> &'l Line<'a> {
     lines.iter().find(|line| matches(line)).unwrap_or_else(|| {
-        let last: Vec<_> = lines.iter().rev().take(40).map(|line| format!("{}  [{}]", line.call, line.caller)).collect();
-        panic!("no line with {what} among {} lines; the last ones, backwards:\n{}", lines.len(), last.join("\n"))
+        let last: Vec<_> = lines
+            .iter()
+            .rev()
+            .take(40)
+            .map(|line| format!("{}  [{}]", line.call, line.caller))
+            .collect();
+        panic!(
+            "no line with {what} among {} lines; the last ones, backwards:\n{}",
+            lines.len(),
+            last.join("\n")
+        )
     })
 }
 
@@ -351,13 +412,23 @@ pub fn valid_by_schema(document: &Value) {
 #[track_caller]
 pub fn valid_line_by_schema(object: &Value) {
     let whole = schema();
-    valid(object, &serde_json::json!({ "$ref": "#/$defs/jsonl_line", "$defs": whole["$defs"] }));
+    valid(
+        object,
+        &serde_json::json!({ "$ref": "#/$defs/jsonl_line", "$defs": whole["$defs"] }),
+    );
 }
 
 #[track_caller]
 fn valid(document: &Value, schema: &Value) {
     let validator = jsonschema::validator_for(schema).unwrap();
-    let errors: Vec<String> =
-        validator.iter_errors(document).take(5).map(|e| format!("{}: {e}", e.instance_path())).collect();
-    assert!(errors.is_empty(), "not valid by docs/sntrace.schema.json:\n{}", errors.join("\n"));
+    let errors: Vec<String> = validator
+        .iter_errors(document)
+        .take(5)
+        .map(|e| format!("{}: {e}", e.instance_path()))
+        .collect();
+    assert!(
+        errors.is_empty(),
+        "not valid by docs/sntrace.schema.json:\n{}",
+        errors.join("\n")
+    );
 }

@@ -8,9 +8,16 @@ use crate::support::{Sntrace, find};
 /// The caller of the block of this many bytes, with these options.
 #[track_caller]
 fn caller(program: &Path, options: &[&str], bytes: u64) -> String {
-    let run = Sntrace::default_transport().options(options).run(&[program]).succeeds();
+    let run = Sntrace::default_transport()
+        .options(options)
+        .run(&[program])
+        .succeeds();
     let text = run.lines_text();
-    find(&run.parse(&text), &format!("{bytes} bytes"), |line| line.bytes() == bytes).caller.to_owned()
+    find(&run.parse(&text), &format!("{bytes} bytes"), |line| {
+        line.bytes() == bytes
+    })
+    .caller
+    .to_owned()
 }
 
 fn layers() -> Build {
@@ -27,8 +34,14 @@ fn an_inlined_function_is_the_caller() {
 #[test]
 fn the_location_of_an_inlined_call_is_inside_the_inlined_function() {
     let source = std::fs::read_to_string(crate::programs::sources().join("layers.c")).unwrap();
-    let at = 1 + source.lines().position(|line| line.contains("malloc(5001)")).unwrap();
-    assert_eq!(caller(&layers().path(), &["--locations"], 5001), format!("inlined_take layers.c:{at}"));
+    let at = 1 + source
+        .lines()
+        .position(|line| line.contains("malloc(5001)"))
+        .unwrap();
+    assert_eq!(
+        caller(&layers().path(), &["--locations"], 5001),
+        format!("inlined_take layers.c:{at}")
+    );
 }
 
 #[test]
@@ -41,7 +54,10 @@ fn without_debug_information_the_symbol_table_names_the_function() {
 
 #[test]
 fn without_a_symbol_table_the_dynamic_symbols_do() {
-    let program = layers().flags(&["-rdynamic"]).then(&["strip", "--strip-all", "{}"]).path();
+    let program = layers()
+        .flags(&["-rdynamic"])
+        .then(&["strip", "--strip-all", "{}"])
+        .path();
     assert_eq!(caller(&program, &[], 5003), "exported_take");
 }
 
@@ -50,29 +66,44 @@ fn without_any_symbol_the_module_and_offset_do() {
     let program = layers().then(&["strip", "--strip-all", "{}"]).path();
     for bytes in [5001, 5002, 5003] {
         let name = caller(&program, &[], bytes);
-        let offset = name.strip_prefix("layers+0x").unwrap_or_else(|| panic!("{name}"));
+        let offset = name
+            .strip_prefix("layers+0x")
+            .unwrap_or_else(|| panic!("{name}"));
         // The return address lies in the program's text, a few hundred to thousand bytes in.
-        assert!((0x400..0x10000).contains(&u64::from_str_radix(offset, 16).unwrap()), "{name}");
+        assert!(
+            (0x400..0x10000).contains(&u64::from_str_radix(offset, 16).unwrap()),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn compressed_debug_sections_are_read() {
     for form in ["-gz=zlib", "-gz=zlib-gnu"] {
-        assert_eq!(caller(&layers().flags(&[form]).path(), &[], 5001), "inlined_take", "{form}");
+        assert_eq!(
+            caller(&layers().flags(&[form]).path(), &[], 5001),
+            "inlined_take",
+            "{form}"
+        );
     }
 }
 
 #[test]
 fn old_and_new_versions_of_dwarf_are_read() {
     for version in ["-gdwarf-2", "-gdwarf-3", "-gdwarf-4", "-gdwarf-5"] {
-        assert_eq!(caller(&layers().flags(&[version]).path(), &[], 5001), "inlined_take", "{version}");
+        assert_eq!(
+            caller(&layers().flags(&[version]).path(), &[], 5001),
+            "inlined_take",
+            "{version}"
+        );
     }
 }
 
 #[test]
 fn split_dwarf_is_read_beside_the_program_and_from_a_package() {
-    let split = layers().flags(&["-gsplit-dwarf", "-gdwarf-5"]).named("layers_split");
+    let split = layers()
+        .flags(&["-gsplit-dwarf", "-gdwarf-5"])
+        .named("layers_split");
     assert_eq!(caller(&split.path(), &[], 5001), "inlined_take");
     // DWARF 4, as binutils' dwp crashes on 5. The .dwo is gone, only the package is left.
     let package = layers()
@@ -107,7 +138,10 @@ fn a_debug_file_of_another_build_is_not_believed() {
 
 #[test]
 fn a_position_dependent_program_is_named_too() {
-    assert_eq!(caller(&layers().flags(&["-no-pie"]).path(), &[], 5001), "inlined_take");
+    assert_eq!(
+        caller(&layers().flags(&["-no-pie"]).path(), &[], 5001),
+        "inlined_take"
+    );
 }
 
 #[test]
@@ -118,8 +152,15 @@ fn cpp_names_are_demangled() {
     let name = caller(&program, &[], 6002);
     assert!(name.contains("shop::") && name.contains("lambda"), "{name}");
     // Without debug information it is the symbol that is demangled.
-    let name = caller(&Build::cpp("templates.cpp").flags(&["-g0"]).path(), &[], 6001);
-    assert!(name.contains("shop::Shelf<int>::fill(unsigned long)"), "{name}");
+    let name = caller(
+        &Build::cpp("templates.cpp").flags(&["-g0"]).path(),
+        &[],
+        6001,
+    );
+    assert!(
+        name.contains("shop::Shelf<int>::fill(unsigned long)"),
+        "{name}"
+    );
 }
 
 #[test]

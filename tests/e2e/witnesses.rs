@@ -51,7 +51,10 @@ struct Subject {
 impl Subject {
     fn own() -> Self {
         let program = Build::c("deterministic.c").path();
-        Self { program: vec![program.to_str().unwrap().into(), "20000".into()], stdin: Vec::new() }
+        Self {
+            program: vec![program.to_str().unwrap().into(), "20000".into()],
+            stdin: Vec::new(),
+        }
     }
 
     fn sqlite3() -> Self {
@@ -61,19 +64,32 @@ impl Subject {
             insert into t select i, 'text ' || i from n;\n\
             create index x on t(b); select count(*), max(b) from t where b like '%9%' group by a % 3;\n";
         Self {
-            program: std::iter::once(tool("sqlite3").to_str().unwrap().to_owned()).chain(program).collect(),
+            program: std::iter::once(tool("sqlite3").to_str().unwrap().to_owned())
+                .chain(program)
+                .collect(),
             stdin: stdin.into(),
         }
     }
 
     fn xz() -> Self {
-        let program = vec![tool("xz").to_str().unwrap().to_owned(), "-0".into(), "-c".into()];
-        Self { program, stdin: (0..20_000u32).flat_map(|n| (n / 3).to_le_bytes()).collect() }
+        let program = vec![
+            tool("xz").to_str().unwrap().to_owned(),
+            "-0".into(),
+            "-c".into(),
+        ];
+        Self {
+            program,
+            stdin: (0..20_000u32).flat_map(|n| (n / 3).to_le_bytes()).collect(),
+        }
     }
 
     /// Runs `command` with the subject's input; fails unless it succeeds.
     fn feed(&self, command: &mut Command) {
-        let mut child = clean(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = clean(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = self.stdin.clone();
         let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
@@ -87,15 +103,32 @@ impl Subject {
         let log = folder.path().join("log");
         let mut command = Command::new(tool("valgrind"));
         command
-            .args(["--leak-check=no", "--undef-value-errors=no", "--run-libc-freeres=no", "--run-cxx-freeres=no"])
+            .args([
+                "--leak-check=no",
+                "--undef-value-errors=no",
+                "--run-libc-freeres=no",
+                "--run-cxx-freeres=no",
+            ])
             .arg(format!("--log-file={}", log.display()))
             .args(&self.program);
         self.feed(&mut command);
         let text = std::fs::read_to_string(log).unwrap();
-        let totals = text.split("total heap usage: ").nth(1).unwrap_or_else(|| panic!("no totals: {text}"));
-        let mut numbers = totals.lines().next().unwrap().split(' ').filter_map(|word| word.replace(',', "").parse().ok());
+        let totals = text
+            .split("total heap usage: ")
+            .nth(1)
+            .unwrap_or_else(|| panic!("no totals: {text}"));
+        let mut numbers = totals
+            .lines()
+            .next()
+            .unwrap()
+            .split(' ')
+            .filter_map(|word| word.replace(',', "").parse().ok());
         let mut next = || numbers.next().unwrap();
-        Counts { allocations: next(), frees: next(), bytes: next() }
+        Counts {
+            allocations: next(),
+            frees: next(),
+            bytes: next(),
+        }
     }
 
     fn by_mtrace(&self, mark: &Path) -> Counts {
@@ -117,7 +150,10 @@ impl Subject {
         for line in text.lines().filter(|line| line.starts_with('@')) {
             // `@ ./program:(function+0x1)[0x401136] + 0x4056a0 0x10`
             let words: Vec<&str> = line.split(' ').collect();
-            let at = words.iter().position(|word| matches!(*word, "+" | "-" | "<" | ">" | "!")).unwrap();
+            let at = words
+                .iter()
+                .position(|word| matches!(*word, "+" | "-" | "<" | ">" | "!"))
+                .unwrap();
             let size = words.get(at + 2).map(|word| hex(word));
             match (words[at], size) {
                 ("+", Some(START_MARK)) => between = true,
@@ -135,28 +171,45 @@ impl Subject {
     }
 
     fn by_sntrace(&self, transport: Transport) -> Counts {
-        let run = Sntrace::new(transport).stdin(self.stdin.clone()).run(&self.program).succeeds();
+        let run = Sntrace::new(transport)
+            .stdin(self.stdin.clone())
+            .run(&self.program)
+            .succeeds();
         Counts::of(&run.parse(&run.lines_text()))
     }
 
     fn by_sntrace_between_marks(&self, transport: Transport, mark: &Path) -> Counts {
-        let run =
-            Sntrace::new(transport).env("LD_PRELOAD", mark).stdin(self.stdin.clone()).run(&self.program).succeeds();
+        let run = Sntrace::new(transport)
+            .env("LD_PRELOAD", mark)
+            .stdin(self.stdin.clone())
+            .run(&self.program)
+            .succeeds();
         let text = run.lines_text();
         let lines = run.parse(&text);
-        let at = |size| lines.iter().position(|line| line.size == Some(size)).expect("the mark is in the trace");
+        let at = |size| {
+            lines
+                .iter()
+                .position(|line| line.size == Some(size))
+                .expect("the mark is in the trace")
+        };
         Counts::of(&lines[at(START_MARK) + 1..at(END_MARK)])
     }
 
     fn agrees_with_valgrind(&self, transport: Transport) {
         let (valgrind, sntrace) = (self.by_valgrind(), self.by_sntrace(transport));
         assert!(valgrind.allocations > 100, "{valgrind:?}");
-        assert_eq!(sntrace, valgrind, "sntrace (left) and Valgrind (right) differ");
+        assert_eq!(
+            sntrace, valgrind,
+            "sntrace (left) and Valgrind (right) differ"
+        );
     }
 
     fn agrees_with_mtrace(&self, transport: Transport) {
         let mark = mark();
-        let (mtrace, sntrace) = (self.by_mtrace(&mark), self.by_sntrace_between_marks(transport, &mark));
+        let (mtrace, sntrace) = (
+            self.by_mtrace(&mark),
+            self.by_sntrace_between_marks(transport, &mark),
+        );
         assert!(mtrace.allocations > 100, "{mtrace:?}");
         assert_eq!(sntrace, mtrace, "sntrace (left) and mtrace (right) differ");
     }

@@ -11,7 +11,11 @@ use crate::support::{Sntrace, Transport, absolute, both_transports, clean};
 /// What the same command prints without sntrace, in the same environment.
 fn bare(program: &[&str]) -> String {
     let mut command = Command::new(absolute(OsStr::new(program[0])));
-    let output = clean(command.args(&program[1..])).stdin(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    let output = clean(command.args(&program[1..]))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -121,7 +125,13 @@ both_transports! {
 
 /// Runs a command line on a terminal of its own, through util-linux's `script`. Returns its
 /// keyboard and its screen.
-fn on_a_terminal(words: &[&OsStr]) -> (std::process::Child, std::process::ChildStdin, BufReader<std::process::ChildStdout>) {
+fn on_a_terminal(
+    words: &[&OsStr],
+) -> (
+    std::process::Child,
+    std::process::ChildStdin,
+    BufReader<std::process::ChildStdout>,
+) {
     let quoted: Vec<String> = words
         .iter()
         .map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', r"'\''")))
@@ -129,8 +139,12 @@ fn on_a_terminal(words: &[&OsStr]) -> (std::process::Child, std::process::ChildS
     let mut command = Command::new(tool("script"));
     // exec: no shell between script and sntrace.
     command.args(["-qefc", &format!("exec {}", quoted.join(" ")), "/dev/null"]);
-    let mut child =
-        clean(&mut command).env("SHELL", "/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = clean(&mut command)
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let (keyboard, screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     (child, keyboard, BufReader::new(screen))
 }
@@ -146,19 +160,31 @@ fn control_c_reaches_the_program_once_each_time() {
     let program = Build::c("count_interrupts.c").path();
     let folder = tempfile::tempdir().unwrap();
     let lines = folder.path().join("lines");
-    let words = [env!("CARGO_BIN_EXE_sntrace").as_ref(), "-o".as_ref(), lines.as_os_str(), "--quiet".as_ref(), program.as_os_str()];
+    let words = [
+        env!("CARGO_BIN_EXE_sntrace").as_ref(),
+        "-o".as_ref(),
+        lines.as_os_str(),
+        "--quiet".as_ref(),
+        program.as_os_str(),
+    ];
     let (mut child, mut keyboard, mut screen) = on_a_terminal(&words);
     assert_eq!(next_line(&mut screen), "ready");
     for n in 1..=20 {
         keyboard.write_all(b"\x03").unwrap();
         // The terminal may echo ^C before the answer. A second signal would answer again.
-        assert_eq!(next_line(&mut screen).trim_start_matches("^C"), format!("interrupt {n} from the terminal"));
+        assert_eq!(
+            next_line(&mut screen).trim_start_matches("^C"),
+            format!("interrupt {n} from the terminal")
+        );
     }
     keyboard.write_all(b"q\n").unwrap();
     let rest = std::io::read_to_string(&mut screen).unwrap();
     assert!(rest.trim_end().ends_with("20 interrupts"), "{rest:?}");
     assert_eq!(child.wait().unwrap().code(), Some(9));
-    assert!(std::fs::read_to_string(lines).unwrap().contains("[main]"), "and the trace is whole");
+    assert!(
+        std::fs::read_to_string(lines).unwrap().contains("[main]"),
+        "and the trace is whole"
+    );
 }
 
 #[test]
@@ -166,7 +192,12 @@ fn a_program_that_control_c_ends_leaves_130_and_a_whole_trace() {
     let folder = tempfile::tempdir().unwrap();
     let lines = folder.path().join("lines");
     let program = Build::c("waits.c").path();
-    let words = [env!("CARGO_BIN_EXE_sntrace").as_ref(), "-o".as_ref(), lines.as_os_str(), program.as_os_str()];
+    let words = [
+        env!("CARGO_BIN_EXE_sntrace").as_ref(),
+        "-o".as_ref(),
+        lines.as_os_str(),
+        program.as_os_str(),
+    ];
     let (mut child, mut keyboard, mut screen) = on_a_terminal(&words);
     assert_eq!(next_line(&mut screen), "ready");
     keyboard.write_all(b"\x03").unwrap();
@@ -175,7 +206,12 @@ fn a_program_that_control_c_ends_leaves_130_and_a_whole_trace() {
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
     let text = std::fs::read_to_string(lines).unwrap();
     let lines = crate::support::parse_lines(&text, Default::default());
-    assert!(lines.iter().any(|line| line.caller == "take" && line.size == Some(4712)), "{text}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.caller == "take" && line.size == Some(4712)),
+        "{text}"
+    );
 }
 
 #[test]
@@ -192,14 +228,26 @@ fn the_terminal_is_the_programs() {
     let bare = look(&[program.as_os_str()]);
     assert_eq!(bare, "terminal 0=1 1=1 2=1 foreground=1 size=1");
     let sntrace = env!("CARGO_BIN_EXE_sntrace").as_ref();
-    assert_eq!(look(&[sntrace, "-o".as_ref(), "/dev/null".as_ref(), program.as_os_str()]), bare);
+    assert_eq!(
+        look(&[
+            sntrace,
+            "-o".as_ref(),
+            "/dev/null".as_ref(),
+            program.as_os_str()
+        ]),
+        bare
+    );
 }
 
 #[test]
 fn a_summary_of_three_lines_is_shown_on_a_terminal_unless_quiet() {
     let program = Build::c("quiet_malloc.c").path();
     let shown = |options: &[&str]| {
-        let mut words: Vec<&OsStr> = vec![env!("CARGO_BIN_EXE_sntrace").as_ref(), "-o".as_ref(), "/dev/null".as_ref()];
+        let mut words: Vec<&OsStr> = vec![
+            env!("CARGO_BIN_EXE_sntrace").as_ref(),
+            "-o".as_ref(),
+            "/dev/null".as_ref(),
+        ];
         words.extend(options.iter().map(|&option| OsStr::new(option)));
         words.push(program.as_os_str());
         let (mut child, keyboard, mut screen) = on_a_terminal(&words);
@@ -223,9 +271,20 @@ fn sigterm_to_sntrace_reaches_the_program_and_the_trace_is_whole() {
     let mut child = sntrace.spawn(&[&program]);
     let mut screen = BufReader::new(child.stdout.take().unwrap());
     assert_eq!(next_line(&mut screen), "ready");
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     let output = child.wait_with_output().unwrap();
     let run = sntrace.finished(output).exits(143);
     let text = run.lines_text();
-    assert!(run.parse(&text).iter().any(|line| line.caller == "take" && line.size == Some(4712)), "{text}");
+    assert!(
+        run.parse(&text)
+            .iter()
+            .any(|line| line.caller == "take" && line.size == Some(4712)),
+        "{text}"
+    );
 }

@@ -5,8 +5,8 @@
 //! what was known about addresses is looked up again. While a call may still be going on, the
 //! module map is read again for every address it does not know to stay ([`crate::modules`]).
 
-use crate::platform::forward;
 use crate::hooks::real;
+use crate::platform::forward;
 use crate::{image, thread};
 
 forward!(dlopen, entered, real::DLOPEN);

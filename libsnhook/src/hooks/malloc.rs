@@ -17,42 +17,83 @@ entry!(free_aligned_sized, 3, free_aligned_sized_body);
 
 unsafe extern "C" fn malloc_body(size: usize, sp: usize, fp: usize, ra: usize) -> usize {
     // SAFETY: the program's own call, passed on once.
-    unsafe { acquire(Site { sp, fp, ra }, Op::Malloc, size, [0; 3], || real::call1(&real::MALLOC, bootstrap::malloc, size)) }
-}
-
-unsafe extern "C" fn calloc_body(count: usize, size: usize, sp: usize, fp: usize, ra: usize) -> usize {
-    // SAFETY: the program's own call, passed on once.
     unsafe {
-        acquire(Site { sp, fp, ra }, Op::Calloc, size, [count as u64, 0, 0], || {
-            real::call2(&real::CALLOC, bootstrap::calloc, count, size)
+        acquire(Site { sp, fp, ra }, Op::Malloc, size, [0; 3], || {
+            real::call1(&real::MALLOC, bootstrap::malloc, size)
         })
     }
 }
 
-unsafe extern "C" fn realloc_body(old: usize, size: usize, sp: usize, fp: usize, ra: usize) -> usize {
+unsafe extern "C" fn calloc_body(
+    count: usize,
+    size: usize,
+    sp: usize,
+    fp: usize,
+    ra: usize,
+) -> usize {
+    // SAFETY: the program's own call, passed on once.
+    unsafe {
+        acquire(
+            Site { sp, fp, ra },
+            Op::Calloc,
+            size,
+            [count as u64, 0, 0],
+            || real::call2(&real::CALLOC, bootstrap::calloc, count, size),
+        )
+    }
+}
+
+unsafe extern "C" fn realloc_body(
+    old: usize,
+    size: usize,
+    sp: usize,
+    fp: usize,
+    ra: usize,
+) -> usize {
     let site = Site { sp, fp, ra };
     if bootstrap::owns(old) {
         // SAFETY: `old` is the program's block of the bootstrap heap.
         return unsafe { leave_bootstrap(site, old, size) };
     }
     // SAFETY: the program's own call, passed on once.
-    unsafe { replace(site, Op::Realloc, old, size, 0, || real::call2(&real::REALLOC, bootstrap::realloc, old, size)) }
+    unsafe {
+        replace(site, Op::Realloc, old, size, 0, || {
+            real::call2(&real::REALLOC, bootstrap::realloc, old, size)
+        })
+    }
 }
 
 /// A bootstrap block that grows moves to the real heap: to the program an ordinary `malloc`.
 #[cold]
 unsafe fn leave_bootstrap(site: Site, old: usize, size: usize) -> usize {
     // SAFETY: an allocation on the program's behalf.
-    let block = unsafe { acquire(site, Op::Malloc, size, [0; 3], || real::call1(&real::MALLOC, bootstrap::malloc, size)) };
+    let block = unsafe {
+        acquire(site, Op::Malloc, size, [0; 3], || {
+            real::call1(&real::MALLOC, bootstrap::malloc, size)
+        })
+    };
     if block != 0 {
         // SAFETY: the new block has `size` bytes, the old one lies in the bootstrap heap, whose
         // end bounds the copy; two heaps don't overlap, and `copy` allows it within one.
-        unsafe { core::ptr::copy(old as *const u8, block as *mut u8, size.min(bootstrap::readable_from(old))) };
+        unsafe {
+            core::ptr::copy(
+                old as *const u8,
+                block as *mut u8,
+                size.min(bootstrap::readable_from(old)),
+            )
+        };
     }
     block
 }
 
-unsafe extern "C" fn reallocarray_body(old: usize, count: usize, size: usize, sp: usize, fp: usize, ra: usize) -> usize {
+unsafe extern "C" fn reallocarray_body(
+    old: usize,
+    count: usize,
+    size: usize,
+    sp: usize,
+    fp: usize,
+    ra: usize,
+) -> usize {
     let site = Site { sp, fp, ra };
     let known = real::REALLOCARRAY.load(core::sync::atomic::Ordering::Relaxed);
     // SAFETY: the program's own call, passed on once. A C library without the function (before
@@ -63,7 +104,9 @@ unsafe extern "C" fn reallocarray_body(old: usize, count: usize, size: usize, sp
             if known != 0 {
                 return real::call6(known, [old, count, size, 0, 0, 0]);
             }
-            count.checked_mul(size).map_or(0, |bytes| real::call2(&real::REALLOC, bootstrap::realloc, old, bytes))
+            count.checked_mul(size).map_or(0, |bytes| {
+                real::call2(&real::REALLOC, bootstrap::realloc, old, bytes)
+            })
         })
     }
 }
@@ -73,7 +116,11 @@ unsafe extern "C" fn free_body(block: usize, sp: usize, fp: usize, ra: usize) {
         return;
     }
     // SAFETY: the program's own call, passed on once.
-    unsafe { release(Site { sp, fp, ra }, Op::Free, block, 0, [0; 3], || real::free(block)) }
+    unsafe {
+        release(Site { sp, fp, ra }, Op::Free, block, 0, [0; 3], || {
+            real::free(block)
+        })
+    }
 }
 
 unsafe extern "C" fn free_sized_body(block: usize, size: usize, sp: usize, fp: usize, ra: usize) {
@@ -83,29 +130,50 @@ unsafe extern "C" fn free_sized_body(block: usize, size: usize, sp: usize, fp: u
     let known = real::FREE_SIZED.load(core::sync::atomic::Ordering::Relaxed);
     // SAFETY: the program's own call, passed on once; plain `free` does the same (C23 7.24.3.4).
     unsafe {
-        release(Site { sp, fp, ra }, Op::FreeSized, block, size, [0; 3], || {
-            if known == 0 {
-                real::free(block);
-            } else {
-                let _ = real::call6(known, [block, size, 0, 0, 0, 0]);
-            }
-        });
+        release(
+            Site { sp, fp, ra },
+            Op::FreeSized,
+            block,
+            size,
+            [0; 3],
+            || {
+                if known == 0 {
+                    real::free(block);
+                } else {
+                    let _ = real::call6(known, [block, size, 0, 0, 0, 0]);
+                }
+            },
+        );
     }
 }
 
-unsafe extern "C" fn free_aligned_sized_body(block: usize, alignment: usize, size: usize, sp: usize, fp: usize, ra: usize) {
+unsafe extern "C" fn free_aligned_sized_body(
+    block: usize,
+    alignment: usize,
+    size: usize,
+    sp: usize,
+    fp: usize,
+    ra: usize,
+) {
     if block == 0 || bootstrap::owns(block) {
         return;
     }
     let known = real::FREE_ALIGNED_SIZED.load(core::sync::atomic::Ordering::Relaxed);
     // SAFETY: the program's own call, passed on once; plain `free` does the same (C23 7.24.3.5).
     unsafe {
-        release(Site { sp, fp, ra }, Op::FreeAlignedSized, block, size, [alignment as u64, 0, 0], || {
-            if known == 0 {
-                real::free(block);
-            } else {
-                let _ = real::call6(known, [block, alignment, size, 0, 0, 0]);
-            }
-        });
+        release(
+            Site { sp, fp, ra },
+            Op::FreeAlignedSized,
+            block,
+            size,
+            [alignment as u64, 0, 0],
+            || {
+                if known == 0 {
+                    real::free(block);
+                } else {
+                    let _ = real::call6(known, [block, alignment, size, 0, 0, 0]);
+                }
+            },
+        );
     }
 }

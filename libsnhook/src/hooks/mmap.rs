@@ -45,18 +45,44 @@ unsafe fn map(function: &real::Function, a: [usize; 6], site: Site) -> usize {
 }
 
 #[allow(clippy::too_many_arguments)] // The registers as the entry passes them.
-unsafe extern "C" fn mmap_body(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, sp: usize, fp: usize, ra: usize) -> usize {
+unsafe extern "C" fn mmap_body(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    sp: usize,
+    fp: usize,
+    ra: usize,
+) -> usize {
     // SAFETY: the program's own call.
     unsafe { map(&real::MMAP, [a, b, c, d, e, f], Site { sp, fp, ra }) }
 }
 
 #[allow(clippy::too_many_arguments)] // The registers as the entry passes them.
-unsafe extern "C" fn mmap64_body(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, sp: usize, fp: usize, ra: usize) -> usize {
+unsafe extern "C" fn mmap64_body(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    sp: usize,
+    fp: usize,
+    ra: usize,
+) -> usize {
     // SAFETY: the program's own call.
     unsafe { map(&real::MMAP64, [a, b, c, d, e, f], Site { sp, fp, ra }) }
 }
 
-unsafe extern "C" fn munmap_body(block: usize, size: usize, sp: usize, fp: usize, ra: usize) -> usize {
+unsafe extern "C" fn munmap_body(
+    block: usize,
+    size: usize,
+    sp: usize,
+    fp: usize,
+    ra: usize,
+) -> usize {
     let mut result = FAILED;
     let known = real::known(&real::MUNMAP);
     if known == 0 {
@@ -78,7 +104,17 @@ unsafe extern "C" fn munmap_body(block: usize, size: usize, sp: usize, fp: usize
 }
 
 #[allow(clippy::too_many_arguments)] // The registers as the entry passes them.
-unsafe extern "C" fn mremap_body(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, sp: usize, fp: usize, ra: usize) -> usize {
+unsafe extern "C" fn mremap_body(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    sp: usize,
+    fp: usize,
+    ra: usize,
+) -> usize {
     let mut result = FAILED;
     let known = real::known(&real::MREMAP);
     if known == 0 {

@@ -23,7 +23,13 @@ use crate::thread::{self, Entered};
 
 /// Calls an allocation function and records the block it gave. `operands` as [`Op`] says.
 #[inline(always)]
-pub(crate) unsafe fn acquire(site: Site, op: Op, size: usize, operands: [u64; 3], call: impl FnOnce() -> usize) -> usize {
+pub(crate) unsafe fn acquire(
+    site: Site,
+    op: Op,
+    size: usize,
+    operands: [u64; 3],
+    call: impl FnOnce() -> usize,
+) -> usize {
     let state = match thread::enter(&site, size) {
         Entered::Recording(state) => state,
         Entered::PassThrough => return call(),
@@ -37,7 +43,14 @@ pub(crate) unsafe fn acquire(site: Site, op: Op, size: usize, operands: [u64; 3]
 
 /// Records that a block is given back and calls the function that does it.
 #[inline(always)]
-pub(crate) unsafe fn release(site: Site, op: Op, block: usize, size: usize, operands: [u64; 3], call: impl FnOnce()) {
+pub(crate) unsafe fn release(
+    site: Site,
+    op: Op,
+    block: usize,
+    size: usize,
+    operands: [u64; 3],
+    call: impl FnOnce(),
+) {
     let state = match thread::enter(&site, usize::MAX) {
         Entered::Recording(state) => state,
         Entered::PassThrough => return call(),
@@ -51,7 +64,14 @@ pub(crate) unsafe fn release(site: Site, op: Op, block: usize, size: usize, oper
 /// Calls a function that replaces one block by another and records both. `third` is the op's
 /// third operand.
 #[inline(always)]
-pub(crate) unsafe fn replace(site: Site, op: Op, old: usize, size: usize, third: u64, call: impl FnOnce() -> usize) -> usize {
+pub(crate) unsafe fn replace(
+    site: Site,
+    op: Op,
+    old: usize,
+    size: usize,
+    third: u64,
+    call: impl FnOnce() -> usize,
+) -> usize {
     let state = match thread::enter(&site, size) {
         Entered::Recording(state) => state,
         Entered::PassThrough => return call(),

@@ -35,22 +35,72 @@ macro_rules! new_operator {
             unsafe { begin(slot, back, outer, &$real) }
         }
 
-        unsafe extern "C" fn $end(block: usize, frame: *const [usize; 5], sp: usize, fp: usize, ra: usize) -> usize {
+        unsafe extern "C" fn $end(
+            block: usize,
+            frame: *const [usize; 5],
+            sp: usize,
+            fp: usize,
+            ra: usize,
+        ) -> usize {
             // SAFETY: called by the entry above, after `begin`, with its own frame.
             let [size, alignment, _, inside, back] = unsafe { *frame };
             let operand = if $aligned { alignment as u64 } else { 0 };
             // SAFETY: as above.
-            unsafe { end(Site { sp, fp, ra }, $op, block, size, operand, [inside, back]) }
+            unsafe {
+                end(
+                    Site { sp, fp, ra },
+                    $op,
+                    block,
+                    size,
+                    operand,
+                    [inside, back],
+                )
+            }
         }
     };
 }
 
 new_operator!(_Znwm, new_begin, new_end, real::NEW, Op::New, false);
-new_operator!(_Znam, array_begin, array_end, real::NEW_ARRAY, Op::NewArray, false);
-new_operator!(_ZnwmRKSt9nothrow_t, new_nothrow_begin, new_nothrow_end, real::NEW_NOTHROW, Op::New, false);
-new_operator!(_ZnamRKSt9nothrow_t, array_nothrow_begin, array_nothrow_end, real::NEW_ARRAY_NOTHROW, Op::NewArray, false);
-new_operator!(_ZnwmSt11align_val_t, aligned_begin, aligned_end, real::NEW_ALIGNED, Op::NewAligned, true);
-new_operator!(_ZnamSt11align_val_t, array_aligned_begin, array_aligned_end, real::NEW_ARRAY_ALIGNED, Op::NewArrayAligned, true);
+new_operator!(
+    _Znam,
+    array_begin,
+    array_end,
+    real::NEW_ARRAY,
+    Op::NewArray,
+    false
+);
+new_operator!(
+    _ZnwmRKSt9nothrow_t,
+    new_nothrow_begin,
+    new_nothrow_end,
+    real::NEW_NOTHROW,
+    Op::New,
+    false
+);
+new_operator!(
+    _ZnamRKSt9nothrow_t,
+    array_nothrow_begin,
+    array_nothrow_end,
+    real::NEW_ARRAY_NOTHROW,
+    Op::NewArray,
+    false
+);
+new_operator!(
+    _ZnwmSt11align_val_t,
+    aligned_begin,
+    aligned_end,
+    real::NEW_ALIGNED,
+    Op::NewAligned,
+    true
+);
+new_operator!(
+    _ZnamSt11align_val_t,
+    array_aligned_begin,
+    array_aligned_end,
+    real::NEW_ARRAY_ALIGNED,
+    Op::NewArrayAligned,
+    true
+);
 new_operator!(
     _ZnwmSt11align_val_tRKSt9nothrow_t,
     aligned_nothrow_begin,
@@ -96,7 +146,14 @@ unsafe extern "C" fn plain_new(size: usize) -> usize {
     unsafe { real::call1(&real::MALLOC, bootstrap::malloc, size.max(1)) }
 }
 
-unsafe fn end(site: Site, op: Op, block: usize, size: usize, alignment: u64, outer: [usize; 2]) -> usize {
+unsafe fn end(
+    site: Site,
+    op: Op,
+    block: usize,
+    size: usize,
+    alignment: u64,
+    outer: [usize; 2],
+) -> usize {
     if let Some(state) = thread::recording() {
         state.leave_operator(outer);
     }
@@ -135,14 +192,70 @@ macro_rules! delete_operator {
     };
 }
 
-delete_operator!(_ZdlPv, delete_plain, real::DELETE, Op::Delete, 1, |_a, _b| (0, 0));
-delete_operator!(_ZdaPv, delete_array, real::DELETE_ARRAY, Op::DeleteArray, 1, |_a, _b| (0, 0));
-delete_operator!(_ZdlPvRKSt9nothrow_t, delete_nothrow, real::DELETE_NOTHROW, Op::Delete, 2, |a, b| (0, 0));
-delete_operator!(_ZdaPvRKSt9nothrow_t, delete_array_nothrow, real::DELETE_ARRAY_NOTHROW, Op::DeleteArray, 2, |a, b| (0, 0));
-delete_operator!(_ZdlPvm, delete_sized, real::DELETE_SIZED, Op::Delete, 2, |a, b| (a, 0));
-delete_operator!(_ZdaPvm, delete_array_sized, real::DELETE_ARRAY_SIZED, Op::DeleteArray, 2, |a, b| (a, 0));
-delete_operator!(_ZdlPvSt11align_val_t, delete_aligned, real::DELETE_ALIGNED, Op::DeleteAligned, 2, |a, b| (0, a));
-delete_operator!(_ZdaPvSt11align_val_t, delete_array_aligned, real::DELETE_ARRAY_ALIGNED, Op::DeleteArrayAligned, 2, |a, b| (0, a));
+delete_operator!(
+    _ZdlPv,
+    delete_plain,
+    real::DELETE,
+    Op::Delete,
+    1,
+    |_a, _b| (0, 0)
+);
+delete_operator!(
+    _ZdaPv,
+    delete_array,
+    real::DELETE_ARRAY,
+    Op::DeleteArray,
+    1,
+    |_a, _b| (0, 0)
+);
+delete_operator!(
+    _ZdlPvRKSt9nothrow_t,
+    delete_nothrow,
+    real::DELETE_NOTHROW,
+    Op::Delete,
+    2,
+    |a, b| (0, 0)
+);
+delete_operator!(
+    _ZdaPvRKSt9nothrow_t,
+    delete_array_nothrow,
+    real::DELETE_ARRAY_NOTHROW,
+    Op::DeleteArray,
+    2,
+    |a, b| (0, 0)
+);
+delete_operator!(
+    _ZdlPvm,
+    delete_sized,
+    real::DELETE_SIZED,
+    Op::Delete,
+    2,
+    |a, b| (a, 0)
+);
+delete_operator!(
+    _ZdaPvm,
+    delete_array_sized,
+    real::DELETE_ARRAY_SIZED,
+    Op::DeleteArray,
+    2,
+    |a, b| (a, 0)
+);
+delete_operator!(
+    _ZdlPvSt11align_val_t,
+    delete_aligned,
+    real::DELETE_ALIGNED,
+    Op::DeleteAligned,
+    2,
+    |a, b| (0, a)
+);
+delete_operator!(
+    _ZdaPvSt11align_val_t,
+    delete_array_aligned,
+    real::DELETE_ARRAY_ALIGNED,
+    Op::DeleteArrayAligned,
+    2,
+    |a, b| (0, a)
+);
 delete_operator!(
     _ZdlPvSt11align_val_tRKSt9nothrow_t,
     delete_aligned_nothrow,
@@ -159,7 +272,14 @@ delete_operator!(
     3,
     |a, b| (0, a)
 );
-delete_operator!(_ZdlPvmSt11align_val_t, delete_sized_aligned, real::DELETE_SIZED_ALIGNED, Op::DeleteAligned, 3, |a, b| (a, b));
+delete_operator!(
+    _ZdlPvmSt11align_val_t,
+    delete_sized_aligned,
+    real::DELETE_SIZED_ALIGNED,
+    Op::DeleteAligned,
+    3,
+    |a, b| (a, b)
+);
 delete_operator!(
     _ZdaPvmSt11align_val_t,
     delete_array_sized_aligned,
@@ -170,7 +290,14 @@ delete_operator!(
 );
 
 #[inline(always)]
-unsafe fn delete(site: Site, real: &Function, op: Op, size: usize, alignment: usize, arguments: [usize; 3]) {
+unsafe fn delete(
+    site: Site,
+    real: &Function,
+    op: Op,
+    size: usize,
+    alignment: usize,
+    arguments: [usize; 3],
+) {
     let [block, second, third] = arguments;
     if block == 0 || bootstrap::owns(block) {
         return;

@@ -144,7 +144,11 @@ pub fn known(function: &Function) -> usize {
 /// # Safety
 /// The real function's own contract.
 #[inline(always)]
-pub unsafe fn call1(function: &Function, stand_in: unsafe extern "C" fn(usize) -> usize, a: usize) -> usize {
+pub unsafe fn call1(
+    function: &Function,
+    stand_in: unsafe extern "C" fn(usize) -> usize,
+    a: usize,
+) -> usize {
     let address = function.load(Ordering::Relaxed);
     if address == 0 {
         // SAFETY: a function of this crate with this signature.
@@ -173,7 +177,8 @@ pub unsafe fn call2(
         return unsafe { stand_in(a, b) };
     }
     // SAFETY: the loader's definition of a C function with this many integer arguments.
-    let real: unsafe extern "C" fn(usize, usize) -> usize = unsafe { core::mem::transmute(address) };
+    let real: unsafe extern "C" fn(usize, usize) -> usize =
+        unsafe { core::mem::transmute(address) };
     // SAFETY: the program's own call, passed on.
     unsafe { real(a, b) }
 }

@@ -32,7 +32,10 @@ pub fn open() -> bool {
 }
 
 fn descriptor() -> Option<usize> {
-    let known = (DEVICE.load(Ordering::Relaxed), INODE.load(Ordering::Relaxed));
+    let known = (
+        DEVICE.load(Ordering::Relaxed),
+        INODE.load(Ordering::Relaxed),
+    );
     let open = DESCRIPTOR.load(Ordering::Relaxed);
     if open != 0 && sys::identity(open - 1) == Some(known) {
         return Some(open - 1);
@@ -58,7 +61,9 @@ fn descriptor() -> Option<usize> {
 pub fn send_event(_state: &mut ThreadState, event: &Event, frames: &[u64], truncated: bool) {
     const WORDS: usize = HEADER_WORDS + EVENT_WORDS_MAX as usize;
     let message = [const { AtomicU64::new(0) }; WORDS];
-    let Some(slot) = message[HEADER_WORDS..].first_chunk() else { return };
+    let Some(slot) = message[HEADER_WORDS..].first_chunk() else {
+        return;
+    };
     let words = write_event(slot, event, frames, truncated);
     send(&message, words);
 }
@@ -72,7 +77,9 @@ pub fn send_control(time: u64, control: &Control<'_>) {
 }
 
 fn send(message: &[AtomicU64], words: u64) {
-    let Some(image) = image::current() else { return };
+    let Some(image) = image::current() else {
+        return;
+    };
     let header = MessageHeader {
         words: words as u32,
         image: image.key(),

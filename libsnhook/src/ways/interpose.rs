@@ -14,7 +14,11 @@ const DT_STRTAB: u64 = 5;
 const DT_SYMTAB: u64 = 6;
 /// As large as any kernel's page: aarch64 has 4, 16 and 64 KiB. The linker keeps that distance
 /// between what can be executed and what can't.
-const PAGE_MAX: usize = if cfg!(target_arch = "aarch64") { 64 << 10 } else { 4096 };
+const PAGE_MAX: usize = if cfg!(target_arch = "aarch64") {
+    64 << 10
+} else {
+    4096
+};
 
 /// One entry of the symbol table (ELF-64).
 #[repr(C)]
@@ -36,7 +40,9 @@ unsafe extern "C" {
 /// Withdraws the hook's definition of a name (ended by a zero).
 #[cfg(not(test))]
 pub fn withdraw(name: &str) {
-    let Some((symbols, count, strings)) = tables() else { return };
+    let Some((symbols, count, strings)) = tables() else {
+        return;
+    };
     for at in 0..count {
         let symbol = (symbols + at * size_of::<Symbol>()) as *mut Symbol;
         // SAFETY: inside the hook's own symbol table, which its hash table gives the length of.
@@ -87,7 +93,13 @@ fn tables() -> Option<(usize, usize, usize)> {
     }
     // glibc turns these file addresses into memory addresses in place, musl leaves them.
     let base = crate::ways::interpose::base();
-    let real = |address: usize| if address < base { address + base } else { address };
+    let real = |address: usize| {
+        if address < base {
+            address + base
+        } else {
+            address
+        }
+    };
     // SAFETY: the System V hash table begins with two counts; the second is the symbols'.
     let count = unsafe { *((real(hash) + 4) as *const u32) };
     Some((real(symbols), count as usize, real(strings)))

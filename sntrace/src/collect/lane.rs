@@ -49,16 +49,30 @@ pub enum Entry<'a> {
 
 /// Decodes one record and hands it on. Returns the words it took, `None` for the rest of the
 /// ring, an error for nonsense.
-pub fn decode_one<W: Words + ?Sized>(words: &W, mut each: impl FnMut(Entry<'_>)) -> Result<Option<usize>, Damaged> {
+pub fn decode_one<W: Words + ?Sized>(
+    words: &W,
+    mut each: impl FnMut(Entry<'_>),
+) -> Result<Option<usize>, Damaged> {
     let (record, taken) = decode(words).map_err(|_| Damaged)?;
     match record {
         Record::Pad => return Ok(None),
-        Record::Event { event, frames_at, frames, truncated } => {
+        Record::Event {
+            event,
+            frames_at,
+            frames,
+            truncated,
+        } => {
             let frames = match frames {
                 0 => smallvec::SmallVec::new(),
-                _ => (frames_at..frames_at + frames).map(|at| words.word(at)).collect(),
+                _ => (frames_at..frames_at + frames)
+                    .map(|at| words.word(at))
+                    .collect(),
             };
-            each(Entry::Event { event, frames, truncated });
+            each(Entry::Event {
+                event,
+                frames,
+                truncated,
+            });
         }
         Record::Control { time, kind, bytes } => {
             let mut buffer = [0; BODY_MAX + 8];
@@ -87,7 +101,8 @@ impl Lane {
     /// Whether the thread has been inside one record for longer than this.
     #[must_use]
     pub fn is_stopped(&self, patience: Duration) -> bool {
-        self.inside.is_some_and(|(_, since)| since.elapsed() > patience)
+        self.inside
+            .is_some_and(|(_, since)| since.elapsed() > patience)
     }
 
     /// Moves everything published up to `position` into `words` and gives the room back at once,
@@ -102,7 +117,11 @@ impl Lane {
                 break;
             };
             // Relaxed: `progress` acquired the position behind these words.
-            words.extend(piece.iter().map(|word| word.load(std::sync::atomic::Ordering::Relaxed)));
+            words.extend(
+                piece
+                    .iter()
+                    .map(|word| word.load(std::sync::atomic::Ordering::Relaxed)),
+            );
             self.consumer.skip(piece.len() as u64);
         }
         if !words.is_empty() && self.consumer.release() {
@@ -112,8 +131,16 @@ impl Lane {
     }
 
     /// Hands the records in `words`, taken from position `start` on, on one by one.
-    pub fn decode(&mut self, start: u64, words: &[u64], mut each: impl FnMut(&mut LaneThread, Entry<'_>)) {
-        let mut thread = LaneThread { tid: self.tid, thread: self.thread };
+    pub fn decode(
+        &mut self,
+        start: u64,
+        words: &[u64],
+        mut each: impl FnMut(&mut LaneThread, Entry<'_>),
+    ) {
+        let mut thread = LaneThread {
+            tid: self.tid,
+            thread: self.thread,
+        };
         let mut at = 0;
         while let Some(rest) = words.get(at..).filter(|rest| !rest.is_empty()) {
             match decode_one(rest, |entry| each(&mut thread, entry)) {

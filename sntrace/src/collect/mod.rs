@@ -34,7 +34,7 @@ use sntrace_format::verdict::Verdict;
 
 use crate::trace::{Batch, Exit, ImageId, Module};
 use lane::{Entry, Lane, LaneThread, decode_one};
-use order::{Delivery, Orderer, OrderStatistics, RawEvent, SourceId};
+use order::{Delivery, OrderStatistics, Orderer, RawEvent, SourceId};
 use pipe::PipeReader;
 use segment::Segment;
 use ticks::{Clock, Timeline};
@@ -106,12 +106,19 @@ impl Boards {
     /// The image's board, as a handle for [`Boards::judge`].
     #[must_use]
     pub fn find(&self, image: ImageId) -> Option<usize> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(&image).copied()
+        self.slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&image)
+            .copied()
     }
 
     fn remember(&self, image: ImageId, slot: Option<usize>) {
         if let Some(slot) = slot {
-            self.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(image, slot);
+            self.slots
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(image, slot);
         }
     }
 
@@ -153,7 +160,10 @@ impl Collector {
         let mut orderer = Orderer::new();
         let pipe_source = pipe.is_some().then(|| orderer.add_source(true));
         Self {
-            boards: Boards { segment: segment.clone(), slots: Arc::default() },
+            boards: Boards {
+                segment: segment.clone(),
+                slots: Arc::default(),
+            },
             segment,
             pipe,
             pipe_source,
@@ -234,7 +244,9 @@ impl Collector {
     }
 
     fn read_lanes(&mut self, now: u64, send: &mut dyn Downstream) -> bool {
-        let Some(segment) = self.segment.clone() else { return false };
+        let Some(segment) = self.segment.clone() else {
+            return false;
+        };
         let header = segment.header();
         header.heartbeat.fetch_add(1, Ordering::Relaxed);
         if self.lanes.iter().flatten().nth(1).is_some() && self.barrier_works {
@@ -255,14 +267,20 @@ impl Collector {
             }
         }
         for index in 0..claimed {
-            let Some(mut lane) = self.lanes[index].take() else { continue };
+            let Some(mut lane) = self.lanes[index].take() else {
+                continue;
+            };
             let progress = lane.consumer.progress();
             lane.note_inside(progress);
             // A thread that holds the others up is read whatever happens.
             if !full || progress.inside {
                 any |= self.read_lane(&segment, &mut lane, progress.position, now, send);
                 // Without a barrier a store may still be on its way; it never takes this long.
-                let margin = if self.barrier_works { 0 } else { self.timeline.ticks_in(1_000_000) };
+                let margin = if self.barrier_works {
+                    0
+                } else {
+                    self.timeline.ticks_in(1_000_000)
+                };
                 let clean = match progress.inside {
                     false => now.saturating_sub(margin),
                     // What is being written is later than what was written before.
@@ -295,7 +313,14 @@ impl Collector {
         }
     }
 
-    fn read_lane(&mut self, segment: &Segment, lane: &mut Lane, position: u64, now: u64, send: &mut dyn Downstream) -> bool {
+    fn read_lane(
+        &mut self,
+        segment: &Segment,
+        lane: &mut Lane,
+        position: u64,
+        now: u64,
+        send: &mut dyn Downstream,
+    ) -> bool {
         let (image, source) = (lane.image, lane.source);
         let mut began = Vec::new();
         let boards = &self.boards;
@@ -306,8 +331,18 @@ impl Collector {
         let mut words = std::mem::take(&mut self.words);
         let start = lane.take(position, &mut words);
         lane.decode(start, &words, |thread, entry| match entry {
-            Entry::Event { event, frames, truncated } => {
-                let raw = RawEvent { event, frames, truncated, tid: thread.tid, thread: thread.thread };
+            Entry::Event {
+                event,
+                frames,
+                truncated,
+            } => {
+                let raw = RawEvent {
+                    event,
+                    frames,
+                    truncated,
+                    tid: thread.tid,
+                    thread: thread.thread,
+                };
                 if alone && event.time <= now && orderer.is_empty() {
                     orderer.pass(source, image, &raw, timeline, batch);
                     if batch.items.len() >= BATCH_ITEMS {
@@ -319,7 +354,9 @@ impl Collector {
             }
             Entry::Control(time, message) => {
                 let parent = |key| u32::try_from(key).ok().filter(|&key| key != 0).map(ImageId);
-                if let Some(pid) = deliver_control(orderer, source, image, time, &message, thread, parent) {
+                if let Some(pid) =
+                    deliver_control(orderer, source, image, time, &message, thread, parent)
+                {
                     // Known before the item is presented, which asks for it.
                     let slot = segment.slot_of(image.0);
                     boards.remember(image, slot);
@@ -339,21 +376,38 @@ impl Collector {
     }
 
     fn read_pipe(&mut self) -> bool {
-        let (Some(mut pipe), Some(source)) = (self.pipe.take(), self.pipe_source) else { return false };
+        let (Some(mut pipe), Some(source)) = (self.pipe.take(), self.pipe_source) else {
+            return false;
+        };
         let mut began = Vec::new();
         let result = pipe.read(|header, words| {
             let image = self.pipe_image(header);
             let orderer = &mut self.orderer;
             let images = &self.pipe_images;
-            let mut thread = LaneThread { tid: header.tid, thread: orderer.thread(image, header.tid) };
+            let mut thread = LaneThread {
+                tid: header.tid,
+                thread: orderer.thread(image, header.tid),
+            };
             let decoded = decode_one(words, |entry| match entry {
-                Entry::Event { event, frames, truncated } => {
-                    let raw = RawEvent { event, frames, truncated, tid: thread.tid, thread: thread.thread };
+                Entry::Event {
+                    event,
+                    frames,
+                    truncated,
+                } => {
+                    let raw = RawEvent {
+                        event,
+                        frames,
+                        truncated,
+                        tid: thread.tid,
+                        thread: thread.thread,
+                    };
                     orderer.deliver(source, image, event.time, Delivery::Event(raw));
                 }
                 Entry::Control(time, message) => {
                     let parent = |key: u64| images.get(&key).copied();
-                    if let Some(pid) = deliver_control(orderer, source, image, time, &message, &mut thread, parent) {
+                    if let Some(pid) =
+                        deliver_control(orderer, source, image, time, &message, &mut thread, parent)
+                    {
                         began.push((image, pid));
                     }
                 }
@@ -379,7 +433,9 @@ impl Collector {
         let (segment, count) = (&self.segment, self.pipe_images.len() as u32);
         *self.pipe_images.entry(header.image).or_insert_with(|| {
             // Numbered along with the others where there are others, so that numbers stay dense.
-            let number = segment.as_ref().map(|segment| segment.header().last_image.fetch_add(1, Ordering::Relaxed));
+            let number = segment
+                .as_ref()
+                .map(|segment| segment.header().last_image.fetch_add(1, Ordering::Relaxed));
             ImageId(number.unwrap_or(count) + 1)
         })
     }
@@ -392,7 +448,15 @@ impl Collector {
                 old.exit = Some(Exit::Exec);
             }
         }
-        self.images.insert(image, Image { pid, slot, handle: segment::process_handle(pid), exit: None });
+        self.images.insert(
+            image,
+            Image {
+                pid,
+                slot,
+                handle: segment::process_handle(pid),
+                exit: None,
+            },
+        );
     }
 
     fn process_ended(&mut self, pid: u32, exit: Exit) {
@@ -414,8 +478,12 @@ impl Collector {
 
     /// Reads the last of images that ended and gives their lanes and slots back.
     fn free_ended_images(&mut self, now: u64, send: &mut dyn Downstream) {
-        let ended: Vec<ImageId> =
-            self.images.iter().filter(|(_, image)| image.exit.is_some()).map(|(&id, _)| id).collect();
+        let ended: Vec<ImageId> = self
+            .images
+            .iter()
+            .filter(|(_, image)| image.exit.is_some())
+            .map(|(&id, _)| id)
+            .collect();
         for id in ended {
             let mut source = self.pipe_source;
             if let Some(segment) = self.segment.clone() {
@@ -440,26 +508,46 @@ impl Collector {
                     }
                 }
             }
-            let Some(image) = self.images.remove(&id) else { continue };
+            let Some(image) = self.images.remove(&id) else {
+                continue;
+            };
             if let (Some(segment), Some(slot)) = (&self.segment, image.slot) {
-                self.boards.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                self.boards
+                    .slots
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&id);
                 segment.free_slot(slot);
             }
             let source = source.or_else(|| self.sources.first().copied());
             if let (Some(source), Some(exit)) = (source, image.exit) {
-                self.orderer.deliver(source, id, self.clock.now(), Delivery::Ended(exit));
+                self.orderer
+                    .deliver(source, id, self.clock.now(), Delivery::Ended(exit));
             }
         }
     }
 
     /// The time before which everything has been delivered.
     fn watermark(&mut self, now: u64) -> u64 {
-        let bound = |lanes: &mut dyn Iterator<Item = &Lane>| lanes.map(|lane| lane.clean_until).min().unwrap_or(now);
+        let bound = |lanes: &mut dyn Iterator<Item = &Lane>| {
+            lanes.map(|lane| lane.clean_until).min().unwrap_or(now)
+        };
         let all = bound(&mut self.lanes.iter().flatten());
-        if !self.lanes.iter().flatten().any(|lane| lane.is_stopped(PATIENCE)) {
+        if !self
+            .lanes
+            .iter()
+            .flatten()
+            .any(|lane| lane.is_stopped(PATIENCE))
+        {
             return all;
         }
-        let without = bound(&mut self.lanes.iter().flatten().filter(|lane| !lane.is_stopped(PATIENCE)));
+        let without = bound(
+            &mut self
+                .lanes
+                .iter()
+                .flatten()
+                .filter(|lane| !lane.is_stopped(PATIENCE)),
+        );
         if without > all {
             self.statistics.impatient += 1;
         }
@@ -467,9 +555,19 @@ impl Collector {
     }
 
     fn emit(&mut self, now: u64, finally: bool, send: &mut dyn Downstream) {
-        let watermark = if self.lanes.is_empty() { now } else { self.watermark(now) };
+        let watermark = if self.lanes.is_empty() {
+            now
+        } else {
+            self.watermark(now)
+        };
         loop {
-            let more = self.orderer.advance(watermark, finally, BATCH_ITEMS, &self.timeline, &mut self.batch);
+            let more = self.orderer.advance(
+                watermark,
+                finally,
+                BATCH_ITEMS,
+                &self.timeline,
+                &mut self.batch,
+            );
             if self.batch.items.len() >= BATCH_ITEMS {
                 self.flush(send);
             }
@@ -512,10 +610,19 @@ fn deliver_control(
 ) -> Option<u32> {
     let delivery = match *message {
         Control::Thread { tid } => {
-            *thread = LaneThread { tid, thread: orderer.thread(image, tid) };
+            *thread = LaneThread {
+                tid,
+                thread: orderer.thread(image, tid),
+            };
             return None;
         }
-        Control::Process { pid, ppid, forked_from, executable, command } => {
+        Control::Process {
+            pid,
+            ppid,
+            forked_from,
+            executable,
+            command,
+        } => {
             let command = command.split(|&byte| byte == 0);
             let mut command: Vec<Vec<u8>> = command.map(<[u8]>::to_vec).collect();
             // The last argument ends with a zero too.
@@ -525,16 +632,36 @@ fn deliver_control(
             let process = Delivery::Process {
                 pid,
                 ppid,
-                forked_from: if forked_from == 0 { None } else { parent(forked_from) },
+                forked_from: if forked_from == 0 {
+                    None
+                } else {
+                    parent(forked_from)
+                },
                 executable: executable.to_vec(),
                 command,
             };
             orderer.deliver(source, image, time, process);
             return Some(pid);
         }
-        Control::ModuleAdd { start, end, bias, device, inode, build_id, path } => {
+        Control::ModuleAdd {
+            start,
+            end,
+            bias,
+            device,
+            inode,
+            build_id,
+            path,
+        } => {
             let (build_id, path) = (build_id.to_vec(), path.to_vec());
-            Delivery::ModuleAdd(Box::new(Module { start, end, bias, device, inode, build_id, path }))
+            Delivery::ModuleAdd(Box::new(Module {
+                start,
+                end,
+                bias,
+                device,
+                inode,
+                build_id,
+                path,
+            }))
         }
         Control::ModuleRemove { start } => Delivery::ModuleRemove(start),
         Control::Loader { epoch } => Delivery::LoaderCalled(epoch),

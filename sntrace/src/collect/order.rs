@@ -147,7 +147,10 @@ impl Orderer {
 
     /// A new source. `causal`: its deliveries come in the order of cause and effect.
     pub fn add_source(&mut self, causal: bool) -> SourceId {
-        self.sources.push(Source { causal, ..Source::default() });
+        self.sources.push(Source {
+            causal,
+            ..Source::default()
+        });
         SourceId(self.sources.len() - 1)
     }
 
@@ -165,7 +168,12 @@ impl Orderer {
         let source = &mut self.sources[source.0];
         source.last_time = source.last_time.max(time);
         source.delivered += 1;
-        source.waiting.push_back(Waiting { number: source.delivered, time: source.last_time, image, delivery });
+        source.waiting.push_back(Waiting {
+            number: source.delivered,
+            time: source.last_time,
+            image,
+            delivery,
+        });
         self.buffered += 1;
     }
 
@@ -190,15 +198,30 @@ impl Orderer {
     /// Emits what is certain: everything up to `watermark`, less the skew. `finally`: no source
     /// will deliver anything any more, so everything. At most `limit` items are added to `out`;
     /// true if there may be more to emit.
-    pub fn advance(&mut self, watermark: u64, finally: bool, limit: usize, timeline: &Timeline, out: &mut Batch) -> bool {
+    pub fn advance(
+        &mut self,
+        watermark: u64,
+        finally: bool,
+        limit: usize,
+        timeline: &Timeline,
+        out: &mut Batch,
+    ) -> bool {
         let skew = timeline.ticks_in(SKEW_NS);
-        let certain = if finally { u64::MAX } else { watermark.saturating_sub(skew) };
+        let certain = if finally {
+            u64::MAX
+        } else {
+            watermark.saturating_sub(skew)
+        };
         while out.items.len() < limit {
-            let Some((first, until)) = self.next_run() else { return false };
+            let Some((first, until)) = self.next_run() else {
+                return false;
+            };
             let until = until.min(certain);
             loop {
                 let source = &mut self.sources[first];
-                let Some(head) = source.waiting.front() else { break };
+                let Some(head) = source.waiting.front() else {
+                    break;
+                };
                 if head.time > until {
                     if until == certain {
                         return false;
@@ -206,7 +229,9 @@ impl Orderer {
                     break;
                 }
                 let causal = source.causal;
-                let Some(waiting) = source.waiting.pop_front() else { break };
+                let Some(waiting) = source.waiting.pop_front() else {
+                    break;
+                };
                 self.buffered -= 1;
                 match self.emit(waiting, skew, causal && !finally, 0, timeline, out) {
                     Emitted::Yes => {}
@@ -228,7 +253,9 @@ impl Orderer {
     fn next_run(&self) -> Option<(usize, u64)> {
         let (mut first, mut second) = (None, u64::MAX);
         for (at, source) in self.sources.iter().enumerate() {
-            let Some(head) = source.waiting.front() else { continue };
+            let Some(head) = source.waiting.front() else {
+                continue;
+            };
             match first {
                 Some((_, time)) if head.time >= time => second = second.min(head.time),
                 Some((_, time)) => {
@@ -258,13 +285,26 @@ impl Orderer {
         }
     }
 
-    fn emit(&mut self, waiting: Waiting, skew: u64, may_wait: bool, chain: u32, timeline: &Timeline, out: &mut Batch) -> Emitted {
+    fn emit(
+        &mut self,
+        waiting: Waiting,
+        skew: u64,
+        may_wait: bool,
+        chain: u32,
+        timeline: &Timeline,
+        out: &mut Batch,
+    ) -> Emitted {
         let Waiting { image, time, .. } = waiting;
         match waiting.delivery {
-            Delivery::Event(raw) => match self.apply(image, time, &raw, skew, may_wait, chain, timeline, out) {
-                true => Emitted::Yes,
-                false => Emitted::MustWait(Box::new(Waiting { delivery: Delivery::Event(raw), ..waiting })),
-            },
+            Delivery::Event(raw) => {
+                match self.apply(image, time, &raw, skew, may_wait, chain, timeline, out) {
+                    true => Emitted::Yes,
+                    false => Emitted::MustWait(Box::new(Waiting {
+                        delivery: Delivery::Event(raw),
+                        ..waiting
+                    })),
+                }
+            }
             other => {
                 self.emit_other(image, time, other, timeline, out);
                 Emitted::Yes
@@ -275,7 +315,14 @@ impl Orderer {
     /// Emits an event of a source that has nothing waiting, in a run in which no other source
     /// can have anything earlier. The short way for programs with one thread.
     #[inline]
-    pub fn pass(&mut self, source: SourceId, image: ImageId, raw: &RawEvent, timeline: &Timeline, out: &mut Batch) {
+    pub fn pass(
+        &mut self,
+        source: SourceId,
+        image: ImageId,
+        raw: &RawEvent,
+        timeline: &Timeline,
+        out: &mut Batch,
+    ) {
         let source = &mut self.sources[source.0];
         source.last_time = source.last_time.max(raw.event.time);
         let time = source.last_time;
@@ -290,10 +337,19 @@ impl Orderer {
 
     /// Where the earliest waiting event of other threads is that `wanted` accepts: source and
     /// number. What the thread itself did later is never a cause of what it did before.
-    fn find(&self, image: ImageId, thread: u32, wanted: impl Fn(&Waiting, bool) -> Option<bool>) -> Option<(usize, u64)> {
+    fn find(
+        &self,
+        image: ImageId,
+        thread: u32,
+        wanted: impl Fn(&Waiting, bool) -> Option<bool>,
+    ) -> Option<(usize, u64)> {
         let mut found: Option<(u64, usize, u64)> = None;
         for (at, source) in self.sources.iter().enumerate() {
-            for waiting in source.waiting.iter().filter(|waiting| waiting.image == image) {
+            for waiting in source
+                .waiting
+                .iter()
+                .filter(|waiting| waiting.image == image)
+            {
                 if found.is_some_and(|(time, _, _)| waiting.time >= time) {
                     break;
                 }
@@ -316,11 +372,28 @@ impl Orderer {
     /// Emits a waiting event out of the clock's order. What its thread did before comes along: a
     /// thread's own order is never in doubt. So does what its lane said about modules; what the
     /// pipe said about them may concern the events of others that still wait.
-    fn emit_through(&mut self, (at, number): (usize, u64), skew: u64, chain: u32, timeline: &Timeline, out: &mut Batch) {
+    fn emit_through(
+        &mut self,
+        (at, number): (usize, u64),
+        skew: u64,
+        chain: u32,
+        timeline: &Timeline,
+        out: &mut Batch,
+    ) {
         self.statistics.reordered += 1;
         let source = &self.sources[at];
-        let cause = source.waiting.iter().find(|waiting| waiting.number == number);
-        let Some(Waiting { image, delivery: Delivery::Event(RawEvent { thread, .. }), .. }) = cause else { return };
+        let cause = source
+            .waiting
+            .iter()
+            .find(|waiting| waiting.number == number);
+        let Some(Waiting {
+            image,
+            delivery: Delivery::Event(RawEvent { thread, .. }),
+            ..
+        }) = cause
+        else {
+            return;
+        };
         let (image, thread, causal) = (*image, *thread, source.causal);
         loop {
             let next = self.sources[at].waiting.iter().position(|waiting| {
@@ -331,8 +404,12 @@ impl Orderer {
                     }
             });
             let waiting = &mut self.sources[at].waiting;
-            let Some(next) = next.filter(|&next| waiting[next].number <= number) else { return };
-            let Some(waiting) = waiting.remove(next) else { return };
+            let Some(next) = next.filter(|&next| waiting[next].number <= number) else {
+                return;
+            };
+            let Some(waiting) = waiting.remove(next) else {
+                return;
+            };
             self.buffered -= 1;
             let _ = self.emit(waiting, skew, false, chain + 1, timeline, out);
         }
@@ -369,9 +446,15 @@ impl Orderer {
             let serial = self.serials.get(raw.thread as usize).copied().unwrap_or(0);
             let obtained = if op.acquires() { event.block } else { 0 };
             if obtained != 0 && obtained != old_block {
-                let block = Block { bytes: count.saturating_mul(event.size), thread: raw.thread, serial: serial.wrapping_add(1) };
+                let block = Block {
+                    bytes: count.saturating_mul(event.size),
+                    thread: raw.thread,
+                    serial: serial.wrapping_add(1),
+                };
                 if !self.live(image).begin(obtained, block)
-                    && !self.begin_reused(image, time, obtained, block, skew, may_wait, chain, timeline, out)
+                    && !self.begin_reused(
+                        image, time, obtained, block, skew, may_wait, chain, timeline, out,
+                    )
                 {
                     return false;
                 }
@@ -387,14 +470,17 @@ impl Orderer {
                 let mut ended = self.live(image).end(given_back);
                 if ended.is_none() && chain < CHAIN_MAX {
                     let limit = time.saturating_add(skew);
-                    if let Some(cause) = self.find(image, raw.thread, |other, _| gives(other, given_back, limit)) {
+                    if let Some(cause) = self.find(image, raw.thread, |other, _| {
+                        gives(other, given_back, limit)
+                    }) {
                         self.emit_through(cause, skew, chain, timeline, out);
                         ended = self.live(image).end(given_back);
                     }
                 }
                 released = ended.map(|block| block.bytes);
                 temporary = op.only_releases()
-                    && ended.is_some_and(|block| block.thread == raw.thread && block.serial == serial);
+                    && ended
+                        .is_some_and(|block| block.thread == raw.thread && block.serial == serial);
             }
             if obtained != 0 {
                 let serial = serial.wrapping_add(1);
@@ -404,7 +490,14 @@ impl Orderer {
                 if obtained == old_block {
                     // Grown or shrunk in place.
                     let bytes = count.saturating_mul(event.size);
-                    self.live(image).begin(obtained, Block { bytes, thread: raw.thread, serial });
+                    self.live(image).begin(
+                        obtained,
+                        Block {
+                            bytes,
+                            thread: raw.thread,
+                            serial,
+                        },
+                    );
                 }
             }
         }
@@ -448,8 +541,12 @@ impl Orderer {
         timeline: &Timeline,
         out: &mut Batch,
     ) -> bool {
-        match self.find(image, block.thread, |other, causal| releases(other, address, time, skew, causal)) {
-            Some(cause) if chain < CHAIN_MAX => self.emit_through(cause, skew, chain, timeline, out),
+        match self.find(image, block.thread, |other, causal| {
+            releases(other, address, time, skew, causal)
+        }) {
+            Some(cause) if chain < CHAIN_MAX => {
+                self.emit_through(cause, skew, chain, timeline, out)
+            }
             None if may_wait => return false,
             _ => {}
         }
@@ -467,19 +564,48 @@ impl Orderer {
         self.last_ns
     }
 
-    fn emit_other(&mut self, image: ImageId, time: u64, delivery: Delivery, timeline: &Timeline, out: &mut Batch) {
+    fn emit_other(
+        &mut self,
+        image: ImageId,
+        time: u64,
+        delivery: Delivery,
+        timeline: &Timeline,
+        out: &mut Batch,
+    ) {
         let item = match delivery {
-            Delivery::Process { pid, ppid, forked_from, executable, command } => {
+            Delivery::Process {
+                pid,
+                ppid,
+                forked_from,
+                executable,
+                command,
+            } => {
                 let time_ns = self.time(time, timeline);
-                Item::Process { image, time_ns, pid, ppid, forked_from, executable, command }
+                Item::Process {
+                    image,
+                    time_ns,
+                    pid,
+                    ppid,
+                    forked_from,
+                    executable,
+                    command,
+                }
             }
-            Delivery::ModuleAdd(module) => Item::ModuleAdd { image, module: *module },
+            Delivery::ModuleAdd(module) => Item::ModuleAdd {
+                image,
+                module: *module,
+            },
             Delivery::ModuleRemove(start) => Item::ModuleRemove { image, start },
             Delivery::LoaderCalled(epoch) => Item::LoaderCalled { image, epoch },
             Delivery::Ended(exit) => {
                 let blocks = std::mem::take(self.live(image));
                 self.threads.retain(|&(owner, _), _| owner != image);
-                Item::Ended { image, exit, live_blocks: blocks.count(), live_bytes: blocks.bytes() }
+                Item::Ended {
+                    image,
+                    exit,
+                    live_blocks: blocks.count(),
+                    live_bytes: blocks.bytes(),
+                }
             }
             Delivery::Event(_) => return,
         };
@@ -492,9 +618,15 @@ impl Orderer {
 /// the search goes on past the limit for it. In a causal source a plain release is never late,
 /// and a system call stands between any two clocks, so that they are believed.
 fn releases(waiting: &Waiting, address: u64, time: u64, skew: u64, causal: bool) -> Option<bool> {
-    let Delivery::Event(raw) = &waiting.delivery else { return Some(false) };
+    let Delivery::Event(raw) = &waiting.delivery else {
+        return Some(false);
+    };
     let event = &raw.event;
-    let limit = if causal { time } else { time.saturating_add(skew) };
+    let limit = if causal {
+        time
+    } else {
+        time.saturating_add(skew)
+    };
     if event.op.is_mapping() {
         return Some(false);
     }
@@ -510,7 +642,9 @@ fn gives(waiting: &Waiting, address: u64, limit: u64) -> Option<bool> {
     if waiting.time > limit {
         return None;
     }
-    let Delivery::Event(raw) = &waiting.delivery else { return Some(false) };
+    let Delivery::Event(raw) = &waiting.delivery else {
+        return Some(false);
+    };
     Some(raw.event.op.acquires() && !raw.event.op.is_mapping() && raw.event.block == address)
 }
 

@@ -6,7 +6,14 @@ const IMAGE: ImageId = ImageId(1);
 
 fn record(op: Op, block: u64, size: u64, operands: [u64; 3]) -> Delivery {
     Delivery::Event(RawEvent {
-        event: sntrace_format::record::Event { op, time: 0, block, size, caller: 1, operands },
+        event: sntrace_format::record::Event {
+            op,
+            time: 0,
+            block,
+            size,
+            caller: 1,
+            operands,
+        },
         frames: SmallVec::new(),
         truncated: false,
         tid: 1,
@@ -55,10 +62,16 @@ fn assert_one_owner(events: &[(Op, u64, u64)]) {
     let mut live = std::collections::HashSet::new();
     for &(op, block, old) in events {
         if op == Op::Free {
-            assert!(live.remove(&block), "{block:#x} freed without an owner in {events:?}");
+            assert!(
+                live.remove(&block),
+                "{block:#x} freed without an owner in {events:?}"
+            );
         } else {
             if old != 0 {
-                assert!(live.remove(&old), "{old:#x} replaced without an owner in {events:?}");
+                assert!(
+                    live.remove(&old),
+                    "{old:#x} replaced without an owner in {events:?}"
+                );
             }
             assert!(live.insert(block), "{block:#x} given twice in {events:?}");
         }
@@ -67,7 +80,10 @@ fn assert_one_owner(events: &[(Op, u64, u64)]) {
 
 #[test]
 fn lanes_are_merged_by_time() {
-    let (seen, _) = order(&[vec![(1, malloc(16)), (5, malloc(48))], vec![(3, malloc(32))]]);
+    let (seen, _) = order(&[
+        vec![(1, malloc(16)), (5, malloc(48))],
+        vec![(3, malloc(32))],
+    ]);
     assert_eq!(seen.iter().map(|e| e.1).collect::<Vec<_>>(), [16, 32, 48]);
 }
 
@@ -81,7 +97,10 @@ fn a_free_whose_clock_was_early_comes_after_the_allocation() {
 
 #[test]
 fn an_allocation_whose_clock_was_early_comes_after_the_free_that_made_it_possible() {
-    let (seen, _) = order(&[vec![(1, malloc(16)), (100, free(16))], vec![(97, malloc(16))]]);
+    let (seen, _) = order(&[
+        vec![(1, malloc(16)), (100, free(16))],
+        vec![(97, malloc(16))],
+    ]);
     assert_one_owner(&seen);
     assert_eq!(seen.len(), 3);
 }
@@ -146,7 +165,14 @@ fn temporary_means_no_other_allocation_of_the_thread_in_between() {
     let timeline = Timeline::begin(Clock::Monotonic);
     let source = orderer.add_source(false);
     orderer.thread(IMAGE, 1);
-    let steps = [malloc(16), free(16), malloc(32), malloc(48), free(32), free(48)];
+    let steps = [
+        malloc(16),
+        free(16),
+        malloc(32),
+        malloc(48),
+        free(32),
+        free(48),
+    ];
     for (time, delivery) in steps.into_iter().enumerate() {
         orderer.deliver(source, IMAGE, time as u64, delivery);
     }

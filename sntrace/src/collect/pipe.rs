@@ -24,9 +24,21 @@ impl PipeReader {
     /// # Errors
     /// What opening it gives.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
-        let writer = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
-        Ok(Self { file, _writer: writer, buffer: vec![0; 1 << 20], filled: 0, noise: 0 })
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(path)?;
+        let writer = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(path)?;
+        Ok(Self {
+            file,
+            _writer: writer,
+            buffer: vec![0; 1 << 20],
+            filled: 0,
+            noise: 0,
+        })
     }
 
     /// Reads what is there, without waiting, and hands each message on as header and record
@@ -57,7 +69,10 @@ impl PipeReader {
         let mut at = 0;
         let mut words = Vec::with_capacity(64);
         let word = |buffer: &[u8], at: usize| {
-            buffer.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
+            buffer
+                .get(at..at + 8)
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(u64::from_le_bytes)
         };
         while self.filled - at >= HEADER_WORDS * 8 {
             let mut head = [0; HEADER_WORDS];

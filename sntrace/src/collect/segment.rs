@@ -62,7 +62,10 @@ impl Segment {
             (*header).protocol = PROTOCOL_VERSION;
             (*header).launcher_pid = std::process::id();
         }
-        Ok(Self { address: address as usize, file })
+        Ok(Self {
+            address: address as usize,
+            file,
+        })
     }
 
     /// Descriptor number, by which `/proc/PID/fd` names the segment.
@@ -116,14 +119,17 @@ impl Segment {
     fn board(&self, slot: usize) -> &[AtomicU64; BOARD_ENTRIES] {
         assert!(slot < IMAGE_SLOTS);
         // SAFETY: see the module; the index is within the segment.
-        unsafe { &*((self.address + layout::board_offset(slot)) as *const [AtomicU64; BOARD_ENTRIES]) }
+        unsafe {
+            &*((self.address + layout::board_offset(slot)) as *const [AtomicU64; BOARD_ENTRIES])
+        }
     }
 
     /// The slot that an image has claimed, if it has.
     #[must_use]
     pub fn slot_of(&self, image: u32) -> Option<usize> {
         let claimed = self.header().images_claimed.load(Ordering::Acquire) as usize;
-        (0..claimed.min(IMAGE_SLOTS)).find(|&slot| self.image(slot).owner.load(Ordering::Acquire) == image)
+        (0..claimed.min(IMAGE_SLOTS))
+            .find(|&slot| self.image(slot).owner.load(Ordering::Acquire) == image)
     }
 
     /// Tells the hook what a call site is.
@@ -196,7 +202,15 @@ fn futex_wait(word: &AtomicU32, expected: u32, limit: Duration) {
     };
     // SAFETY: the word and the time outlive the call. A wake-up, a change, the time limit and a
     // signal all mean the same to the caller: look again.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const timeout) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT,
+            expected,
+            &raw const timeout,
+        )
+    };
 }
 
 /// Wakes the hooks that sleep on `word`.
@@ -227,14 +241,28 @@ pub fn process_handle(pid: u32) -> Option<OwnedFd> {
 /// Whether the process behind a handle has ended.
 #[must_use]
 pub fn is_gone(handle: &OwnedFd) -> bool {
-    let mut poll = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut poll = libc::pollfd {
+        fd: handle.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
     // SAFETY: one structure, as the count says.
     unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
 }
 
 /// Sleeps until `file` can be read, at most `limit`.
 pub fn wait_readable(file: &impl AsRawFd, limit: Duration) {
-    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut poll = libc::pollfd {
+        fd: file.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
     // SAFETY: one structure, as the count says.
-    unsafe { libc::poll(&raw mut poll, 1, limit.as_millis().try_into().unwrap_or(i32::MAX)) };
+    unsafe {
+        libc::poll(
+            &raw mut poll,
+            1,
+            limit.as_millis().try_into().unwrap_or(i32::MAX),
+        )
+    };
 }

@@ -30,9 +30,15 @@ impl Clock {
                 // A guest may prefer its hypervisor's clock although the counter is even.
                 text.lines()
                     .find(|line| line.starts_with("flags"))
-                    .is_some_and(|flags| flags.contains(" constant_tsc") && flags.contains(" nonstop_tsc"))
+                    .is_some_and(|flags| {
+                        flags.contains(" constant_tsc") && flags.contains(" nonstop_tsc")
+                    })
             });
-        if trusted { Self::Counter } else { Self::Monotonic }
+        if trusted {
+            Self::Counter
+        } else {
+            Self::Monotonic
+        }
     }
 
     /// The time in ticks, 56 bits of it, as records carry it.
@@ -58,12 +64,17 @@ fn counter() -> u64 {
 fn counter() -> u64 {
     let ticks: u64;
     // SAFETY: readable in user mode on Linux.
-    unsafe { std::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        std::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags))
+    };
     ticks
 }
 
 fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the structure is writable.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
@@ -83,7 +94,12 @@ impl Timeline {
     #[must_use]
     pub fn begin(clock: Clock) -> Self {
         let now = sync(clock);
-        Self { clock, began_ns: now.1, before: now, after: now }
+        Self {
+            clock,
+            began_ns: now.1,
+            before: now,
+            after: now,
+        }
     }
 
     /// Takes a sync point and returns its ticks.
@@ -129,7 +145,10 @@ fn sync(clock: Clock) -> (u64, u64) {
             let before = clock.now();
             let nanoseconds = monotonic_ns();
             let after = clock.now();
-            (after.wrapping_sub(before), (before + after.wrapping_sub(before) / 2, nanoseconds))
+            (
+                after.wrapping_sub(before),
+                (before + after.wrapping_sub(before) / 2, nanoseconds),
+            )
         })
         .min_by_key(|&(took, _)| took)
         .map_or((0, 0), |(_, point)| point)
@@ -141,7 +160,12 @@ mod tests {
 
     #[test]
     fn times_lie_on_the_line_between_sync_points() {
-        let line = Timeline { clock: Clock::Monotonic, began_ns: 1000, before: (100, 2000), after: (300, 3000) };
+        let line = Timeline {
+            clock: Clock::Monotonic,
+            began_ns: 1000,
+            before: (100, 2000),
+            after: (300, 3000),
+        };
         // 5 ns a tick.
         assert_eq!(line.nanoseconds(100), 1000);
         assert_eq!(line.nanoseconds(200), 1500);

@@ -462,7 +462,11 @@ impl Inspection<'_> {
             Some(fault @ Fault::Static) => {
                 let error = self.error(interpreter, fault);
                 self.warn(
-                    format!("'{}' {}; only programs that it starts are traced", path.display(), error.fault),
+                    format!(
+                        "'{}' {}; only programs that it starts are traced",
+                        path.display(),
+                        error.fault
+                    ),
                     error.hint().as_deref(),
                 );
                 Ok(())

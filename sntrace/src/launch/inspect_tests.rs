@@ -123,11 +123,16 @@ fn what_cannot_run_says_why() {
 fn static_programs_are_warned_of_but_may_start_others() {
     let folder = Folder::new();
     for flag in ["-static", "-static-pie"] {
-        let program = look(&folder.compile(&flag[1..], "libc6-dev", "gcc", &[flag])).expect("accepted");
+        let program =
+            look(&folder.compile(&flag[1..], "libc6-dev", "gcc", &[flag])).expect("accepted");
         let [warning] = &program.warnings[..] else {
             panic!("{flag}: {:?}", program.warnings)
         };
-        assert!(warning.message.contains("is statically linked"), "{}", warning.message);
+        assert!(
+            warning.message.contains("is statically linked"),
+            "{}",
+            warning.message
+        );
         assert!(warning.hint.is_some());
     }
 }
@@ -268,7 +273,10 @@ fn scripts_are_judged_by_their_interpreter() {
     let fixed = folder.compile("fixed", "libc6-dev", "gcc", &["-static"]);
     let warned = |path: &Path, search_path: Option<&OsStr>| {
         let program = inspect(path.as_os_str(), search_path).expect("accepted");
-        program.warnings.iter().any(|warning| warning.message.contains(&fixed.display().to_string()))
+        program
+            .warnings
+            .iter()
+            .any(|warning| warning.message.contains(&fixed.display().to_string()))
     };
     let script = folder.write("script", format!("#! {} arg\n", fixed.display()).as_bytes());
     assert!(warned(&script, None));

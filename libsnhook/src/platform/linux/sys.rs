@@ -44,7 +44,11 @@ struct TimeSpec {
 
 fn address_or_none(result: isize) -> Option<usize> {
     // The last page of the address space stands for errors.
-    if (-4095..0).contains(&result) { None } else { Some(result as usize) }
+    if (-4095..0).contains(&result) {
+        None
+    } else {
+        Some(result as usize)
+    }
 }
 
 /// Fresh zeroed private memory.
@@ -52,7 +56,17 @@ fn address_or_none(result: isize) -> Option<usize> {
 pub fn map_anonymous(bytes: usize) -> Option<usize> {
     // SAFETY: a new mapping at an address that the kernel chooses affects nothing that exists.
     let result = unsafe {
-        syscall(number::MMAP, [0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, usize::MAX, 0])
+        syscall(
+            number::MMAP,
+            [
+                0,
+                bytes,
+                PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS,
+                usize::MAX,
+                0,
+            ],
+        )
     };
     address_or_none(result)
 }
@@ -72,7 +86,19 @@ pub fn map_shared(fd: usize, bytes: usize) -> Option<usize> {
     // No reservation: a sparse file of many gigabytes needs none, yet qemu-user would make one
     // (7.2 maps anonymous memory in its place first).
     // SAFETY: as above.
-    let result = unsafe { syscall(number::MMAP, [0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0]) };
+    let result = unsafe {
+        syscall(
+            number::MMAP,
+            [
+                0,
+                bytes,
+                PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_NORESERVE,
+                fd,
+                0,
+            ],
+        )
+    };
     let address = address_or_none(result)?;
     // A core dump of the program need not hold gigabytes of sparse lanes. Only a hint.
     // SAFETY: the range was mapped just above; the advice changes no contents.
@@ -98,7 +124,12 @@ pub fn wipe_on_fork(address: usize, bytes: usize) -> bool {
 /// Makes pages of the hook itself writable.
 pub fn make_writable(address: usize, bytes: usize) -> bool {
     // SAFETY: more rights on the hook's own pages break nobody's assumption.
-    unsafe { syscall(number::MPROTECT, [address, bytes, PROT_READ | PROT_WRITE, 0, 0, 0]) == 0 }
+    unsafe {
+        syscall(
+            number::MPROTECT,
+            [address, bytes, PROT_READ | PROT_WRITE, 0, 0, 0],
+        ) == 0
+    }
 }
 
 /// Makes pages of the hook itself read-only again.
@@ -113,7 +144,12 @@ pub fn open(path: &[u8], flags: usize) -> Option<usize> {
     debug_assert_eq!(path.last(), Some(&0));
     loop {
         // SAFETY: the path is readable and ends with a zero.
-        let result = unsafe { syscall(number::OPENAT, [AT_FDCWD, path.as_ptr() as usize, flags, 0, 0, 0]) };
+        let result = unsafe {
+            syscall(
+                number::OPENAT,
+                [AT_FDCWD, path.as_ptr() as usize, flags, 0, 0, 0],
+            )
+        };
         if result != EINTR {
             return usize::try_from(result).ok();
         }
@@ -125,7 +161,12 @@ pub fn open(path: &[u8], flags: usize) -> Option<usize> {
 pub fn read(fd: usize, buffer: &mut [u8]) -> usize {
     loop {
         // SAFETY: the buffer is writable for its length.
-        let result = unsafe { syscall(number::READ, [fd, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) };
+        let result = unsafe {
+            syscall(
+                number::READ,
+                [fd, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0],
+            )
+        };
         if result != EINTR {
             return usize::try_from(result).unwrap_or(0);
         }
@@ -136,7 +177,12 @@ pub fn read(fd: usize, buffer: &mut [u8]) -> usize {
 pub fn write(fd: usize, bytes: &[u8]) -> bool {
     loop {
         // SAFETY: the bytes are readable.
-        let result = unsafe { syscall(number::WRITE, [fd, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) };
+        let result = unsafe {
+            syscall(
+                number::WRITE,
+                [fd, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0],
+            )
+        };
         if result != EINTR {
             return result == bytes.len() as isize;
         }
@@ -151,7 +197,14 @@ pub fn read_link(path: &[u8], buffer: &mut [u8]) -> usize {
     let result = unsafe {
         syscall(
             number::READLINKAT,
-            [AT_FDCWD, path.as_ptr() as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0],
+            [
+                AT_FDCWD,
+                path.as_ptr() as usize,
+                buffer.as_mut_ptr() as usize,
+                buffer.len(),
+                0,
+                0,
+            ],
         )
     };
     usize::try_from(result).unwrap_or(0)
@@ -198,12 +251,22 @@ pub fn identity(fd: usize) -> Option<(u64, u64)> {
 
 /// Sleeps while `word` is `expected`, at most `milliseconds`. The word is shared among processes.
 pub fn futex_wait(word: &AtomicU32, expected: u32, milliseconds: i64) {
-    let timeout = TimeSpec { seconds: milliseconds / 1000, nanoseconds: milliseconds % 1000 * 1_000_000 };
+    let timeout = TimeSpec {
+        seconds: milliseconds / 1000,
+        nanoseconds: milliseconds % 1000 * 1_000_000,
+    };
     // SAFETY: the word and the time are readable during the call.
     let _ = unsafe {
         syscall(
             number::FUTEX,
-            [word.as_ptr() as usize, FUTEX_WAIT, expected as usize, (&raw const timeout) as usize, 0, 0],
+            [
+                word.as_ptr() as usize,
+                FUTEX_WAIT,
+                expected as usize,
+                (&raw const timeout) as usize,
+                0,
+                0,
+            ],
         )
     };
 }
@@ -211,7 +274,19 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, milliseconds: i64) {
 /// Wakes whoever sleeps on `word`.
 pub fn futex_wake(word: &AtomicU32) {
     // SAFETY: the word is mapped.
-    let _ = unsafe { syscall(number::FUTEX, [word.as_ptr() as usize, FUTEX_WAKE, i32::MAX as usize, 0, 0, 0]) };
+    let _ = unsafe {
+        syscall(
+            number::FUTEX,
+            [
+                word.as_ptr() as usize,
+                FUTEX_WAKE,
+                i32::MAX as usize,
+                0,
+                0,
+                0,
+            ],
+        )
+    };
 }
 
 /// Process id.
@@ -239,7 +314,12 @@ pub fn thread_id() -> u32 {
 #[must_use]
 pub fn thread_is_gone(tid: u32) -> bool {
     // SAFETY: signal 0 is only a question.
-    unsafe { syscall(number::TGKILL, [process_id() as usize, tid as usize, 0, 0, 0, 0]) == ESRCH }
+    unsafe {
+        syscall(
+            number::TGKILL,
+            [process_id() as usize, tid as usize, 0, 0, 0, 0],
+        ) == ESRCH
+    }
 }
 
 /// Whether no such process is there (any more).
@@ -258,9 +338,17 @@ pub fn yield_now() {
 /// Nanoseconds of CLOCK_MONOTONIC.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
-    let mut time = TimeSpec { seconds: 0, nanoseconds: 0 };
+    let mut time = TimeSpec {
+        seconds: 0,
+        nanoseconds: 0,
+    };
     // SAFETY: the structure is writable.
-    let _ = unsafe { syscall(number::CLOCK_GETTIME, [CLOCK_MONOTONIC, (&raw mut time) as usize, 0, 0, 0, 0]) };
+    let _ = unsafe {
+        syscall(
+            number::CLOCK_GETTIME,
+            [CLOCK_MONOTONIC, (&raw mut time) as usize, 0, 0, 0, 0],
+        )
+    };
     time.seconds as u64 * 1_000_000_000 + time.nanoseconds as u64
 }
 
@@ -283,7 +371,17 @@ fn set_mask(how: usize, mask: u64) -> SignalMask {
     let mut old = 0u64;
     // SAFETY: both words are as large as the kernel's signal set, 8 bytes.
     let _ = unsafe {
-        syscall(number::RT_SIGPROCMASK, [how, (&raw const mask) as usize, (&raw mut old) as usize, 8, 0, 0])
+        syscall(
+            number::RT_SIGPROCMASK,
+            [
+                how,
+                (&raw const mask) as usize,
+                (&raw mut old) as usize,
+                8,
+                0,
+                0,
+            ],
+        )
     };
     SignalMask(old)
 }
@@ -292,10 +390,23 @@ fn set_mask(how: usize, mask: u64) -> SignalMask {
 /// blocked; `before` says whether one was pending already, which is then the program's.
 pub fn discard_sigpipe() {
     let set = 1u64 << (SIGPIPE - 1);
-    let now = TimeSpec { seconds: 0, nanoseconds: 0 };
+    let now = TimeSpec {
+        seconds: 0,
+        nanoseconds: 0,
+    };
     // SAFETY: the set and the time are readable; no information is asked for.
     let _ = unsafe {
-        syscall(number::RT_SIGTIMEDWAIT, [(&raw const set) as usize, 0, (&raw const now) as usize, 8, 0, 0])
+        syscall(
+            number::RT_SIGTIMEDWAIT,
+            [
+                (&raw const set) as usize,
+                0,
+                (&raw const now) as usize,
+                8,
+                0,
+                0,
+            ],
+        )
     };
 }
 
@@ -304,7 +415,12 @@ pub fn discard_sigpipe() {
 pub fn sigpipe_pending() -> bool {
     let mut set = 0u64;
     // SAFETY: the word is writable and as large as the kernel's signal set.
-    let _ = unsafe { syscall(number::RT_SIGPENDING, [(&raw mut set) as usize, 8, 0, 0, 0, 0]) };
+    let _ = unsafe {
+        syscall(
+            number::RT_SIGPENDING,
+            [(&raw mut set) as usize, 8, 0, 0, 0, 0],
+        )
+    };
     set & 1 << (SIGPIPE - 1) != 0
 }
 
@@ -315,7 +431,12 @@ pub fn sigpipe_pending() -> bool {
 #[must_use]
 pub fn is_readable(address: usize) -> bool {
     // SAFETY: `how` is invalid, so the mask is not changed whatever the address holds.
-    unsafe { syscall(number::RT_SIGPROCMASK, [usize::MAX >> 33, address, 0, 8, 0, 0]) != EFAULT }
+    unsafe {
+        syscall(
+            number::RT_SIGPROCMASK,
+            [usize::MAX >> 33, address, 0, 8, 0, 0],
+        ) != EFAULT
+    }
 }
 
 /// Tells the kernel that the launcher's global membarrier concerns this process too
@@ -323,14 +444,31 @@ pub fn is_readable(address: usize) -> bool {
 pub fn join_membarrier() -> bool {
     const REGISTER_GLOBAL_EXPEDITED: usize = 4;
     // SAFETY: no memory is involved.
-    unsafe { syscall(number::MEMBARRIER, [REGISTER_GLOBAL_EXPEDITED, 0, 0, 0, 0, 0]) == 0 }
+    unsafe {
+        syscall(
+            number::MEMBARRIER,
+            [REGISTER_GLOBAL_EXPEDITED, 0, 0, 0, 0, 0],
+        ) == 0
+    }
 }
 
 /// Ends the process the hard way.
 pub fn abort() {
     const SIGABRT: usize = 6;
     // SAFETY: this is the end.
-    let _ = unsafe { syscall(number::TGKILL, [process_id() as usize, thread_id() as usize, SIGABRT, 0, 0, 0]) };
+    let _ = unsafe {
+        syscall(
+            number::TGKILL,
+            [
+                process_id() as usize,
+                thread_id() as usize,
+                SIGABRT,
+                0,
+                0,
+                0,
+            ],
+        )
+    };
     // SAFETY: as above, with a signal that can't be handled.
     let _ = unsafe { syscall(number::KILL, [process_id() as usize, 9, 0, 0, 0, 0]) };
 }

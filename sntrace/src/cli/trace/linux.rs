@@ -18,7 +18,9 @@ use crate::collect::ticks::Clock;
 use crate::collect::{Boards, Collector, Downstream, Statistics, Supervision};
 use crate::launch::{self, Launch, Program, RunDirectory, Running};
 use crate::messages;
-use crate::output::{Colour, Filter, Header, Json, JsonLines, LineOptions, Lines, Outputs, Writer, escape};
+use crate::output::{
+    Colour, Filter, Header, Json, JsonLines, LineOptions, Lines, Outputs, Writer, escape,
+};
 use crate::present::{Judge, Naming, Presenter};
 use crate::symbolize::Locator;
 use crate::trace::{Batch, Exit, ImageId};
@@ -39,7 +41,11 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
     let program = find(options)?;
     let outputs = open_outputs(options)?;
     let mut run = Run::prepare(options)?;
-    let environment = launch::environment::with_hook(launch::environment::unchanged(), &run.directory.hook(), &run.address());
+    let environment = launch::environment::with_hook(
+        launch::environment::unchanged(),
+        &run.directory.hook(),
+        &run.address(),
+    );
     let launch = Launch {
         program: &program,
         command: &options.command,
@@ -78,7 +84,13 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
         // Processes that go on untraced still load the hook when they start others.
         run.directory.leave_behind();
     }
-    Ok(status(options, &running, &statistics, clean, !program.warnings.is_empty()))
+    Ok(status(
+        options,
+        &running,
+        &statistics,
+        clean,
+        !program.warnings.is_empty(),
+    ))
 }
 
 /// Collects here and presents in a thread of its own.
@@ -109,7 +121,10 @@ fn in_two_threads(
         let mut across = Across { sender, reusable };
         let statistics = collector.run(running, &mut across);
         drop(across);
-        (statistics, presenter.ok().and_then(|presenter| presenter.join().ok()))
+        (
+            statistics,
+            presenter.ok().and_then(|presenter| presenter.join().ok()),
+        )
     })
 }
 
@@ -142,12 +157,20 @@ impl Downstream for Presenter<'_, Boards> {
     }
 }
 
-fn status(options: &TraceOptions, running: &Running, statistics: &Statistics, clean: bool, warned: bool) -> u8 {
+fn status(
+    options: &TraceOptions,
+    running: &Running,
+    statistics: &Statistics,
+    clean: bool,
+    warned: bool,
+) -> u8 {
     if statistics.images == 0 {
         // What kept the hook out has been said already where it was known beforehand.
         let hint = match warned {
             true => "nothing that it started could be traced either",
-            false => "something removed LD_PRELOAD or SNTRACE_RUN from its environment, or its loader ignores them",
+            false => {
+                "something removed LD_PRELOAD or SNTRACE_RUN from its environment, or its loader ignores them"
+            }
         };
         let name = options.command[0].to_string_lossy();
         messages::failure(
@@ -159,7 +182,9 @@ fn status(options: &TraceOptions, running: &Running, statistics: &Statistics, cl
     if !clean {
         return exit_status::SNTRACE_FAILED;
     }
-    running.program_exit().map_or(exit_status::SNTRACE_FAILED, exit_status::of_program)
+    running
+        .program_exit()
+        .map_or(exit_status::SNTRACE_FAILED, exit_status::of_program)
 }
 
 /// PROGRAM, if it can be traced; else says why not and returns the exit status.
@@ -216,7 +241,10 @@ fn open_outputs(options: &TraceOptions) -> Result<Outputs, u8> {
         },
     ));
     if let Some(destination) = &options.json {
-        let words = options.command.iter().map(|word| escape::lossy(word.as_encoded_bytes()).into_owned());
+        let words = options
+            .command
+            .iter()
+            .map(|word| escape::lossy(word.as_encoded_bytes()).into_owned());
         let header = Header::now(words.collect());
         let sink = open(destination).and_then(|writer| Json::new(writer, &header));
         outputs.add(sink.map_err(failed)?);
@@ -253,7 +281,10 @@ impl Run {
                 return Err(cannot("cannot make shared memory for the events", &error));
             }
             (Transport::Auto, Err(error)) => {
-                messages::note(format!("no shared memory ({}): events come through a pipe, slower", messages::reason(&error)));
+                messages::note(format!(
+                    "no shared memory ({}): events come through a pipe, slower",
+                    messages::reason(&error)
+                ));
                 None
             }
         };
@@ -265,9 +296,15 @@ impl Run {
         let clock = Clock::choose();
         let mut bits = OptionBits::default();
         for (wanted, bit) in [
-            (options.raw_callers || options.stacks == Stacks::None, OptionBits::RAW_CALLERS),
+            (
+                options.raw_callers || options.stacks == Stacks::None,
+                OptionBits::RAW_CALLERS,
+            ),
             (options.mmap, OptionBits::MMAP),
-            (options.overflow == Overflow::Drop, OptionBits::OVERFLOW_DROP),
+            (
+                options.overflow == Overflow::Drop,
+                OptionBits::OVERFLOW_DROP,
+            ),
             (!options.follow, OptionBits::NO_FOLLOW),
             (clock == Clock::Monotonic, OptionBits::CLOCK_MONOTONIC),
         ] {
@@ -275,17 +312,33 @@ impl Run {
                 bits = bits.with(bit);
             }
         }
-        Ok(Self { directory, segment, pipe, clock, options: bits })
+        Ok(Self {
+            directory,
+            segment,
+            pipe,
+            clock,
+            options: bits,
+        })
     }
 
     fn address(&self) -> RunAddress<'_> {
         use std::os::unix::ffi::OsStrExt as _;
         RunAddress {
             launcher_pid: std::process::id(),
-            segment_fd: self.segment.as_ref().map_or(0, |segment| segment.descriptor()),
+            segment_fd: self
+                .segment
+                .as_ref()
+                .map_or(0, |segment| segment.descriptor()),
             options: self.options,
-            segment_len: if self.segment.is_some() { SEGMENT_BYTES as u64 } else { 0 },
-            pipe_path: self.directory.pipe().map_or(&[], |path: &Path| path.as_os_str().as_bytes()),
+            segment_len: if self.segment.is_some() {
+                SEGMENT_BYTES as u64
+            } else {
+                0
+            },
+            pipe_path: self
+                .directory
+                .pipe()
+                .map_or(&[], |path: &Path| path.as_os_str().as_bytes()),
         }
     }
 }
@@ -303,7 +356,13 @@ impl Judge for Boards {
     fn board(&self, image: ImageId) -> Option<usize> {
         self.find(image)
     }
-    fn judge(&self, board: usize, address: u64, epoch: u32, what: sntrace_format::verdict::Verdict) {
+    fn judge(
+        &self,
+        board: usize,
+        address: u64,
+        epoch: u32,
+        what: sntrace_format::verdict::Verdict,
+    ) {
         Boards::judge(self, board, address, epoch, what);
     }
 }
@@ -317,7 +376,10 @@ struct Finished {
 impl Finished {
     fn of(presenter: Presenter<'_, Boards>) -> Self {
         let replaced = presenter.notes().replaced_modules;
-        Self { outputs: presenter.into_outputs(), replaced }
+        Self {
+            outputs: presenter.into_outputs(),
+            replaced,
+        }
     }
 
     /// Finishes the outputs and tells what there is to tell. False if any of it failed.
@@ -330,13 +392,19 @@ impl Finished {
         }
         for module in &self.replaced {
             messages::warning(
-                format!("no names for '{}': the file was replaced after the program had loaded it", messages::printable(module)),
+                format!(
+                    "no names for '{}': the file was replaced after the program had loaded it",
+                    messages::printable(module)
+                ),
                 None,
             );
         }
         if statistics.lost_events > 0 {
             messages::warning(
-                format!("{} events were lost: their threads found neither a lane nor the pipe", statistics.lost_events),
+                format!(
+                    "{} events were lost: their threads found neither a lane nor the pipe",
+                    statistics.lost_events
+                ),
                 None,
             );
         }
@@ -347,11 +415,16 @@ impl Finished {
             ));
         }
         if statistics.impatient > 0 {
-            messages::note("a thread was stopped inside an event for long: its event may come late in the order");
+            messages::note(
+                "a thread was stopped inside an event for long: its event may come late in the order",
+            );
         }
         if statistics.damaged > 0 {
             messages::warning(
-                format!("{} lanes or messages were damaged by the program and not read further", statistics.damaged),
+                format!(
+                    "{} lanes or messages were damaged by the program and not read further",
+                    statistics.damaged
+                ),
                 None,
             );
         }
