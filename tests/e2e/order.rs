@@ -49,7 +49,7 @@ both_transports! {
         let program = Build::c("races.c").flags(&["-O1", "-pthread"]).path();
         let run = Sntrace::new(transport)
             .options(&["--timestamps", "--tid"])
-            .run(&[program.to_str().unwrap(), "free", "8", "1000000"])
+            .run(&[program.to_str().unwrap(), "free", "8", "400000"])
             .succeeds();
         let lines = one_owner_at_a_time(&run);
         assert!(lines >= number(&run.stdout(), "events"), "{lines} lines; {}", run.stdout());
@@ -59,7 +59,7 @@ both_transports! {
         let program = Build::c("races.c").flags(&["-O1", "-pthread"]).path();
         let run = Sntrace::new(transport)
             .options(&["--timestamps", "--tid"])
-            .run(&[program.to_str().unwrap(), "realloc", "8", "1000000"])
+            .run(&[program.to_str().unwrap(), "realloc", "8", "400000"])
             .succeeds();
         let lines = one_owner_at_a_time(&run);
         assert!(lines >= number(&run.stdout(), "events"), "{lines} lines; {}", run.stdout());
@@ -71,7 +71,7 @@ both_transports! {
         let program = Build::c("races.c").flags(&["-O1", "-pthread", "-DSLOTS=3", "-DONE_SIZE"]).path();
         let run = Sntrace::new(transport)
             .options(&["--timestamps", "--tid"])
-            .run(&[program.to_str().unwrap(), "realloc", "32", "600000"])
+            .run(&[program.to_str().unwrap(), "realloc", "32", "300000"])
             .succeeds();
         one_owner_at_a_time(&run);
     }

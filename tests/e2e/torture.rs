@@ -148,7 +148,7 @@ both_transports! {
     }
 
     fn handlers_that_map_memory_at_any_instruction_are_recorded(transport) {
-        let program = Build::c("map_in_handler.c").flags(&["-pthread"]).path();
+        let program = Build::c("map_in_handler.c").path();
         let run = Sntrace::new(transport).options(&["--mmap"]).run(&[&program]).succeeds();
         let printed = run.stdout();
         let text = run.lines_text();

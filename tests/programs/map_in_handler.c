@@ -1,17 +1,14 @@
-/* A thread allocates without pause while another hits it with signals, whose handler maps and
- * unmaps memory. mmap is a bare system call, so this is allowed at any instruction, also in the
- * middle of malloc; with --mmap the hook is then interrupted by itself. */
+/* Allocates without pause while a timer interrupts it, whose handler maps and unmaps memory. mmap
+ * is a bare system call, so this is allowed at any instruction, also in the middle of malloc; with
+ * --mmap the hook is then interrupted by itself. */
 #define _GNU_SOURCE
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include "say.h"
 
-static atomic_long maps;
-static atomic_int started, over;
-static pthread_t target;
+static volatile sig_atomic_t maps;
 
 __attribute__((noinline)) static void map_in_handler(void)
 {
@@ -26,21 +23,6 @@ static void handler(int signal)
     map_in_handler();
 }
 
-static void *sender(void *unused)
-{
-    while (!started)
-        ;
-    for (int i = 0; i < 2000; i++) {
-        pthread_kill(target, SIGUSR1);
-        while (maps == i) /* signals that are not waited for would melt into one */
-            sched_yield();
-        for (volatile int pause = 0; pause < i % 700; pause++)
-            ;
-    }
-    over = 1;
-    return unused;
-}
-
 __attribute__((noinline)) static void take(long i)
 {
     free(malloc(1 + i % 500));
@@ -48,17 +30,14 @@ __attribute__((noinline)) static void take(long i)
 
 int main(void)
 {
-    pthread_t sending;
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    struct itimerval often = {.it_interval = {.tv_usec = 37}, .it_value = {.tv_usec = 37}}, never = {0};
     long mallocs = 0;
-    sigaction(SIGUSR1, &action, NULL);
-    target = pthread_self();
-    if (pthread_create(&sending, NULL, sender, NULL))
-        return 1;
-    started = 1;
-    for (; !over; mallocs++)
-        take(mallocs);
-    pthread_join(sending, NULL);
-    say("maps=%ld mallocs=%ld\n", (long)maps, mallocs);
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    while (maps < 1000 || mallocs < 100000)
+        take(mallocs++);
+    setitimer(ITIMER_REAL, &never, NULL);
+    say("maps=%d mallocs=%ld\n", (int)maps, mallocs);
     return 0;
 }

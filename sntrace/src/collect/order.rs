@@ -26,7 +26,7 @@ use crate::trace::{Batch, Event, Exit, ImageId, Item, Module, Op};
 /// hold back older instructions, with much to spare.
 pub const SKEW_NS: u64 = 10_000;
 /// Causes are followed this far: an allocation that needs a release that needs an allocation...
-const CHAIN_MAX: u32 = 8;
+const CHAIN_MAX: u32 = 200;
 
 /// An event as it came out of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -341,7 +341,7 @@ impl Orderer {
         &self,
         image: ImageId,
         thread: u32,
-        wanted: impl Fn(&Waiting, bool) -> Option<bool>,
+        wanted: impl Fn(&Waiting, bool) -> Look,
     ) -> Option<(usize, u64)> {
         let mut found: Option<(u64, usize, u64)> = None;
         for (at, source) in self.sources.iter().enumerate() {
@@ -350,19 +350,19 @@ impl Orderer {
                 .iter()
                 .filter(|waiting| waiting.image == image)
             {
-                if found.is_some_and(|(time, _, _)| waiting.time >= time) {
-                    break;
-                }
                 if matches!(&waiting.delivery, Delivery::Event(raw) if raw.thread == thread) {
                     continue;
                 }
                 match wanted(waiting, source.causal) {
-                    Some(true) => {
-                        found = Some((waiting.time, at, waiting.number));
+                    // A source's first is its earliest.
+                    Look::Here(owned) => {
+                        if found.is_none_or(|(earliest, _, _)| owned < earliest) {
+                            found = Some((owned, at, waiting.number));
+                        }
                         break;
                     }
-                    Some(false) => {}
-                    None => break,
+                    Look::Further => {}
+                    Look::NoFurther => break,
                 }
             }
         }
@@ -613,13 +613,24 @@ impl Orderer {
     }
 }
 
+/// What a search finds in a waiting event.
+enum Look {
+    /// The event, whose thread owned the block at this time for certain.
+    Here(u64),
+    /// Another may be behind it.
+    Further,
+    /// Nothing behind it can be wanted.
+    NoFurther,
+}
+
 /// Whether a waiting event gave `address` back before somebody obtained it at `time`, give or
-/// take `skew`; `None`: nothing behind it can have. A realloc's own time is that of its end, so
-/// the search goes on past the limit for it. In a causal source a plain release is never late,
-/// and a system call stands between any two clocks, so that they are believed.
-fn releases(waiting: &Waiting, address: u64, time: u64, skew: u64, causal: bool) -> Option<bool> {
+/// take `skew`. Of several, the one that owned it first is the cause, so that is what is told: a
+/// free's own time, a realloc's time before its call (its own is that of its end, so the search
+/// goes on past the limit). In a causal source a plain release is never late, and a system call
+/// stands between any two clocks, so that they are believed.
+fn releases(waiting: &Waiting, address: u64, time: u64, skew: u64, causal: bool) -> Look {
     let Delivery::Event(raw) = &waiting.delivery else {
-        return Some(false);
+        return Look::Further;
     };
     let event = &raw.event;
     let limit = if causal {
@@ -627,25 +638,34 @@ fn releases(waiting: &Waiting, address: u64, time: u64, skew: u64, causal: bool)
     } else {
         time.saturating_add(skew)
     };
-    if event.op.is_mapping() {
-        return Some(false);
+    if event.op.only_releases() && !event.op.is_mapping() {
+        let late = causal || event.block != address || waiting.time > limit;
+        return if late {
+            Look::Further
+        } else {
+            Look::Here(waiting.time)
+        };
     }
-    if event.op.only_releases() {
-        return Some(!causal && event.block == address && waiting.time <= limit);
+    let replaced = event.op.replaces() && !event.op.is_mapping() && event.operands[0] == address;
+    if replaced && event.block != address && event.block != 0 && event.operands[1] <= limit {
+        return Look::Here(event.operands[1]);
     }
-    let replaced = event.op.replaces() && event.operands[0] == address && event.block != address;
-    Some(replaced && event.operands[1] <= limit && event.block != 0)
+    Look::Further
 }
 
-/// Whether a waiting event obtains `address`, no later than `limit`; `None`: nothing behind it can.
-fn gives(waiting: &Waiting, address: u64, limit: u64) -> Option<bool> {
+/// Whether a waiting event obtains `address`, no later than `limit`.
+fn gives(waiting: &Waiting, address: u64, limit: u64) -> Look {
     if waiting.time > limit {
-        return None;
+        return Look::NoFurther;
     }
     let Delivery::Event(raw) = &waiting.delivery else {
-        return Some(false);
+        return Look::Further;
     };
-    Some(raw.event.op.acquires() && !raw.event.op.is_mapping() && raw.event.block == address)
+    let op = raw.event.op;
+    if op.acquires() && !op.is_mapping() && raw.event.block == address {
+        return Look::Here(waiting.time);
+    }
+    Look::Further
 }
 
 #[cfg(test)]
