@@ -42,7 +42,7 @@ use ticks::{Clock, Timeline};
 /// Deliveries held back at most while a thread is stopped inside a record.
 pub const BUFFERED_MAX: usize = 400_000;
 /// How long a thread inside a record is waited for.
-pub const PATIENCE: Duration = Duration::from_millis(200);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 /// Items in a batch.
 ///
 /// Few enough to stay in a core's own cache: a larger batch would push the program's memory out
