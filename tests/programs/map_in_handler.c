@@ -31,13 +31,20 @@ __attribute__((noinline)) static void take(long i)
 int main(void)
 {
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
-    struct itimerval often = {.it_interval = {.tv_usec = 37}, .it_value = {.tv_usec = 37}}, never = {0};
-    long mallocs = 0;
+    struct itimerval once = {{0}};
+    long mallocs = 0, armed = -1;
     sigaction(SIGALRM, &action, NULL);
-    setitimer(ITIMER_REAL, &often, NULL);
-    while (maps < 1000 || mallocs < 100000)
+    while (maps < 1000 || mallocs < 100000) {
+        /* One signal at a time: more than the handler can take would leave no time for malloc. */
+        if (armed != maps) {
+            armed = maps;
+            once.it_value.tv_usec = 20 + armed % 50;
+            setitimer(ITIMER_REAL, &once, NULL);
+        }
         take(mallocs++);
-    setitimer(ITIMER_REAL, &never, NULL);
+    }
+    while (armed == maps) /* the last one must not come after the count is printed */
+        ;
     say("maps=%d mallocs=%ld\n", (int)maps, mallocs);
     return 0;
 }
