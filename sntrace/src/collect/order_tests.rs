@@ -21,6 +21,14 @@ fn record(op: Op, block: u64, size: u64, operands: [u64; 3]) -> Delivery {
     })
 }
 
+/// The delivery as another thread's.
+fn by(thread: u32, mut delivery: Delivery) -> Delivery {
+    if let Delivery::Event(raw) = &mut delivery {
+        raw.thread = thread;
+    }
+    delivery
+}
+
 fn malloc(block: u64) -> Delivery {
     record(Op::Malloc, block, 10, [0; 3])
 }
@@ -38,10 +46,11 @@ fn order(lanes: &[Vec<(u64, Delivery)>]) -> (Vec<(Op, u64, u64)>, OrderStatistic
     let mut orderer = Orderer::new();
     let timeline = Timeline::begin(Clock::Monotonic);
     orderer.thread(IMAGE, 1);
-    for lane in lanes {
+    for (number, lane) in lanes.iter().enumerate() {
         let source = orderer.add_source(false);
+        let thread = orderer.thread(IMAGE, 1 + number as u32);
         for (time, delivery) in lane {
-            orderer.deliver(source, IMAGE, *time, delivery.clone());
+            orderer.deliver(source, IMAGE, *time, by(thread, delivery.clone()));
         }
     }
     let mut out = Batch::default();
@@ -153,7 +162,8 @@ fn a_causal_source_waits_for_a_release_that_is_on_its_way() {
     let mut out = Batch::default();
     orderer.advance(u64::MAX, false, usize::MAX, &timeline, &mut out);
     assert_eq!((out.items.len(), orderer.buffered()), (1, 1));
-    orderer.deliver(pipe, IMAGE, 4, realloc(16, 2, 32));
+    let mover = orderer.thread(IMAGE, 2);
+    orderer.deliver(pipe, IMAGE, 4, by(mover, realloc(16, 2, 32)));
     orderer.advance(u64::MAX, false, usize::MAX, &timeline, &mut out);
     assert_eq!((out.items.len(), orderer.buffered()), (3, 0));
     assert_eq!(orderer.statistics().unseen_releases, 0);
