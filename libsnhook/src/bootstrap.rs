@@ -119,7 +119,7 @@ mod tests {
     fn blocks_are_aligned_apart_and_recognised() {
         let a = allocate(100, 16);
         let b = allocate(1, 4096);
-        assert!(a != 0 && b != 0 && a % 16 == 0 && b % 4096 == 0);
+        assert!(a != 0 && b != 0 && a.is_multiple_of(16) && b.is_multiple_of(4096));
         assert!(b >= a + 100 || a > b);
         assert!(owns(a) && owns(b) && !owns(base() - 1) && !owns(base() + BYTES));
         assert_eq!(allocate(BYTES, 16), 0);

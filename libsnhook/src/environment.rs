@@ -305,9 +305,7 @@ mod tests {
         let owned = strings(&["LD_PRELOAD=/x.so:/h.so", "SNTRACE_RUN=1:2:3:4:5:/p/e"]);
         let pointers = array(&owned);
         // SAFETY: as above.
-        assert_eq!(
-            unsafe { complete(pointers.as_ptr() as usize) },
-            pointers.as_ptr() as usize
-        );
+        let completed = unsafe { complete(pointers.as_ptr() as usize) };
+        assert_eq!(completed, pointers.as_ptr() as usize);
     }
 }

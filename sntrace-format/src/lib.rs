@@ -9,7 +9,7 @@
 //! * [`control`]: the rare records: process, thread, module.
 //! * [`pipe`]: the messages of the fallback without shared memory.
 //! * [`verdict`]: what the launcher tells the hook about a call site.
-//! * [`env`]: the one environment variable through which a new process image finds the run.
+//! * [`mod@env`]: the one environment variable through which a new process image finds the run.
 //! * [`version`]: the number that both sides must share.
 //!
 //! The prose specification, with bit diagrams and a worked example, is `FORMAT.md`.

@@ -2,7 +2,7 @@
 //!
 //! The producer is the thread that owns the lane; publishing a record is one release store. The
 //! consumer is the launcher. Positions count words from the lane's first claim and never wrap;
-//! the place in the ring is the position modulo [`LANE_WORDS`]. A record is never split at the
+//! the place in the ring is the position modulo [`RING_WORDS`]. A record is never split at the
 //! ring's end: the rest is filled by [`Op::Pad`].
 //!
 //! # Who writes what, and why that ordering

@@ -15,6 +15,9 @@
 //! the hook's symbols are withdrawn ([`crate::ways::interpose`]): the plugin's operators are then
 //! bound as without the hook, and recognised by name in the launcher.
 
+// The exported names are the C++ ABI's; tests leave them unexported.
+#![cfg_attr(test, allow(non_snake_case))]
+
 use core::sync::atomic::Ordering;
 
 use sntrace_format::record::Op;

@@ -38,7 +38,6 @@ unsafe extern "C" {
 }
 
 /// Withdraws the hook's definition of a name (ended by a zero).
-#[cfg(not(test))]
 pub fn withdraw(name: &str) {
     let Some((symbols, count, strings)) = tables() else {
         return;
@@ -64,13 +63,6 @@ pub fn withdraw(name: &str) {
         }
         return;
     }
-}
-
-/// In tests the hook is an ordinary program.
-#[cfg(test)]
-pub fn withdraw(_name: &str) {
-    let _ = tables;
-    let _ = (sys::make_writable, sys::make_read_only, is_text);
 }
 
 /// Addresses of symbol table and string table, and the number of symbols.
