@@ -63,6 +63,20 @@ impl LiveBlocks {
         }
     }
 
+    /// Whether a block is live at this address.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, address: u64) -> bool {
+        self.blocks.contains_key(&address)
+    }
+
+    /// The thread that had the block at this address last; `None` if none is live there.
+    #[inline]
+    #[must_use]
+    pub fn thread_of(&self, address: u64) -> Option<u32> {
+        self.blocks.get(&address).map(|block| block.thread)
+    }
+
     /// A block ends; `None` if none was live there.
     #[inline]
     pub fn end(&mut self, address: u64) -> Option<Block> {

@@ -1,0 +1,165 @@
+//! Process images: how they begin, how their end is noticed, what their call sites are.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sntrace_format::verdict::Verdict;
+
+use super::lane::Lane;
+use super::order::Delivery;
+use super::segment::{self, Segment};
+use super::{BUFFERED_MAX, Collector, Downstream};
+use crate::trace::{Exit, ImageId};
+
+/// A process image that speaks.
+pub(super) struct Image {
+    pub pid: u32,
+    /// Its slot in the segment.
+    pub slot: Option<usize>,
+    /// A handle that tells when the process is gone.
+    pub handle: Option<std::os::fd::OwnedFd>,
+    pub exit: Option<Exit>,
+}
+
+/// Call sites' verdicts, for whoever names the events. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Boards {
+    pub(super) segment: Option<Arc<Segment>>,
+    pub(super) slots: Arc<Mutex<HashMap<ImageId, usize>>>,
+}
+
+impl Boards {
+    /// The image's board, as a handle for [`Boards::judge`].
+    #[must_use]
+    pub fn find(&self, image: ImageId) -> Option<usize> {
+        self.slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&image)
+            .copied()
+    }
+
+    pub(super) fn remember(&self, image: ImageId, slot: Option<usize>) {
+        if let Some(slot) = slot {
+            self.slots
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(image, slot);
+        }
+    }
+
+    /// Tells the image's hook what a call site is.
+    pub fn judge(&self, board: usize, address: u64, epoch: u32, what: Verdict) {
+        if let Some(segment) = &self.segment {
+            segment.judge(board, address, epoch, what);
+        }
+    }
+}
+
+impl Collector {
+    pub(super) fn image_began(&mut self, image: ImageId, pid: u32, slot: Option<usize>) {
+        self.statistics.images += 1;
+        // The same process with another program: the old one is over.
+        for (&other, old) in &mut self.images {
+            if old.pid == pid && other != image && old.exit.is_none() {
+                old.exit = Some(Exit::Exec);
+            }
+        }
+        self.images.insert(
+            image,
+            Image {
+                pid,
+                slot,
+                handle: segment::process_handle(pid),
+                exit: None,
+            },
+        );
+    }
+
+    pub(super) fn process_ended(&mut self, pid: u32, exit: Exit) {
+        for image in self.images.values_mut() {
+            if image.pid == pid && image.exit.is_none() {
+                image.exit = Some(exit);
+            }
+        }
+    }
+
+    /// Processes that are not sntrace's children: their handles tell that they are gone.
+    pub(super) fn look_at_processes(&mut self) {
+        for image in self.images.values_mut() {
+            if image.exit.is_none() && image.handle.as_ref().is_some_and(segment::is_gone) {
+                image.exit = Some(Exit::Unknown);
+            }
+        }
+    }
+
+    /// Reads the last of images that ended and gives their lanes and slots back.
+    pub(super) fn free_ended_images(&mut self, now: u64, send: &mut dyn Downstream) {
+        let ended: Vec<ImageId> = self
+            .images
+            .iter()
+            .filter(|(_, image)| image.exit.is_some())
+            .map(|(&id, _)| id)
+            .collect();
+        for id in ended {
+            if let Some(segment) = self.segment.clone() {
+                self.read_ended(&segment, id, now, send);
+            }
+            let Some(image) = self.images.remove(&id) else {
+                continue;
+            };
+            if let (Some(segment), Some(slot)) = (&self.segment, image.slot) {
+                self.boards
+                    .slots
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&id);
+                segment.free_slot(slot);
+            }
+            if let Some(exit) = image.exit {
+                // No thread's own: the thread that said the last word may not be the last to have
+                // its word heard.
+                let now = self.clock.now();
+                self.orderer
+                    .deliver_from_pipe(id, 0, now, Delivery::Ended(exit));
+            }
+        }
+    }
+
+    /// Reads what an image that has ended left in its lanes, and gives them back.
+    fn read_ended(
+        &mut self,
+        segment: &Segment,
+        id: ImageId,
+        now: u64,
+        send: &mut dyn Downstream,
+    ) {
+        // It may have claimed more since the last look; what is emitted must not overtake them.
+        self.know_lanes(segment);
+        let its_own = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.image == id);
+        for index in 0..self.lanes.len() {
+            let Some(mut lane) = self.lanes[index].take_if(|lane| lane.image == id) else {
+                continue;
+            };
+            let position = lane.consumer.progress().position;
+            self.read_lane(segment, &mut lane, position, now, send);
+            self.statistics.dropped_events += lane.consumer.header().dropped();
+            lane.inside = None;
+            lane.clean_until = u64::MAX;
+            self.lanes[index] = Some(lane);
+            if self.orderer.buffered() > BUFFERED_MAX / 4 {
+                self.emit(now, false, send);
+            }
+        }
+        for index in 0..self.lanes.len() {
+            if its_own(&self.lanes[index]) {
+                self.lanes[index] = None;
+                let header = segment.lane(index);
+                header.reset();
+                // Release: the next owner finds the lane empty.
+                header.owner.store(0, Ordering::Release);
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Lanes and pipe, read: what is published becomes deliveries.
+
+use std::sync::atomic::Ordering;
+
+use sntrace_format::control::Control;
+use sntrace_format::layout::LANES;
+use sntrace_format::pipe::MessageHeader;
+
+use super::lane::{Entry, Lane, LaneThread, decode_one};
+use super::order::{Delivery, Orderer, RawEvent};
+use super::segment::{self, Segment};
+use super::{BATCH_ITEMS, BUFFERED_MAX, Collector, Downstream};
+use crate::trace::{ImageId, Module};
+
+impl Collector {
+    pub(super) fn read_lanes(&mut self, now: u64, send: &mut dyn Downstream) -> bool {
+        let Some(segment) = self.segment.clone() else {
+            return false;
+        };
+        let header = segment.header();
+        header.heartbeat.fetch_add(1, Ordering::Relaxed);
+        let claimed = self.know_lanes(&segment);
+        if claimed > 1 && self.barrier_works {
+            self.barrier_works = segment::barrier();
+        }
+        self.alone = claimed <= 1 && self.pipe_images.is_empty();
+        let mut any = false;
+        let full = self.orderer.buffered() > BUFFERED_MAX;
+        for index in 0..claimed {
+            let Some(mut lane) = self.lanes[index].take() else {
+                continue;
+            };
+            let progress = lane.consumer.progress();
+            lane.note_inside(progress);
+            // A thread that holds the others up is read whatever happens.
+            if !full || progress.inside {
+                any |= self.read_lane(&segment, &mut lane, progress.position, now, send);
+                // Without a barrier a store may still be on its way; it never takes this long.
+                let margin = if self.barrier_works {
+                    0
+                } else {
+                    self.timeline.ticks_in(1_000_000)
+                };
+                let clean = match progress.inside {
+                    false => now.saturating_sub(margin),
+                    // What is being written is later than what was written before.
+                    true => self.orderer.last_time(lane.source),
+                };
+                lane.clean_until = lane.clean_until.max(clean);
+            }
+            self.lanes[index] = Some(lane);
+            if self.orderer.buffered() > BUFFERED_MAX / 4 {
+                // Emit in between, so that many full lanes don't add up.
+                self.emit(now, false, send);
+            }
+        }
+        any
+    }
+
+    /// Takes notice of every lane that has an owner, before any is read: what is emitted in between
+    /// must not overtake one. Returns how many there may be.
+    pub(super) fn know_lanes(&mut self, segment: &Segment) -> usize {
+        let claimed = segment.header().lanes_claimed.load(Ordering::Acquire) as usize;
+        let claimed = claimed.min(LANES);
+        if self.lanes.len() < claimed {
+            self.lanes.resize_with(claimed, || None);
+        }
+        for index in 0..claimed {
+            let owner = segment.lane(index).owner.load(Ordering::Acquire);
+            if owner != 0 && self.lanes[index].is_none() {
+                self.lanes[index] = Some(self.new_lane(segment, index, ImageId(owner)));
+            }
+        }
+        claimed
+    }
+
+    fn new_lane(&mut self, segment: &Segment, index: usize, image: ImageId) -> Lane {
+        while self.sources.len() <= index {
+            self.sources.push(self.orderer.add_source());
+        }
+        Lane {
+            consumer: segment.consumer(index),
+            image,
+            source: self.sources[index],
+            tid: 0,
+            thread: 0,
+            clean_until: 0,
+            inside: None,
+            damaged: false,
+        }
+    }
+
+    pub(super) fn read_lane(
+        &mut self,
+        segment: &Segment,
+        lane: &mut Lane,
+        position: u64,
+        now: u64,
+        send: &mut dyn Downstream,
+    ) -> bool {
+        let (image, source) = (lane.image, lane.source);
+        let mut began = Vec::new();
+        let boards = &self.boards;
+        let orderer = &mut self.orderer;
+        let was_damaged = lane.damaged;
+        // The only lane of the run: nothing earlier than `now` can come from anywhere else.
+        let (alone, timeline, batch) = (self.alone, &self.timeline, &mut self.batch);
+        let mut words = std::mem::take(&mut self.words);
+        let start = lane.take(position, &mut words);
+        lane.decode(start, &words, |thread, entry| match entry {
+            Entry::Event {
+                event,
+                frames,
+                truncated,
+            } => {
+                let raw = RawEvent {
+                    event,
+                    frames,
+                    truncated,
+                    tid: thread.tid,
+                    thread: thread.thread,
+                };
+                if alone && event.time <= now && orderer.is_empty() {
+                    orderer.pass(source, image, &raw, timeline, batch);
+                    if batch.items.len() >= BATCH_ITEMS {
+                        send.take(batch);
+                    }
+                } else {
+                    orderer.deliver(source, image, event.time, Delivery::Event(raw));
+                }
+            }
+            Entry::Control(time, message) => {
+                let parent = |key| u32::try_from(key).ok().filter(|&key| key != 0).map(ImageId);
+                let (delivery, pid) = of_control(orderer, image, &message, thread, parent);
+                if let Some(delivery) = delivery {
+                    orderer.deliver(source, image, time, delivery);
+                }
+                if let Some(pid) = pid {
+                    // Known before the item is presented, which asks for it.
+                    let slot = segment.slot_of(image.0);
+                    boards.remember(image, slot);
+                    began.push((pid, slot));
+                }
+            }
+        });
+        if lane.damaged && !was_damaged {
+            self.statistics.damaged += 1;
+        }
+        let any = !words.is_empty();
+        self.words = words;
+        for (pid, slot) in began {
+            self.image_began(image, pid, slot);
+        }
+        any
+    }
+
+    pub(super) fn read_pipe(&mut self) -> bool {
+        let Some(mut pipe) = self.pipe.take() else {
+            return false;
+        };
+        let mut began = Vec::new();
+        let result = pipe.read(|header, words| {
+            let (image, tid) = (self.pipe_image(header), header.tid);
+            let orderer = &mut self.orderer;
+            let images = &self.pipe_images;
+            let mut thread = LaneThread {
+                tid,
+                thread: orderer.thread(image, tid),
+            };
+            let decoded = decode_one(words, |entry| match entry {
+                Entry::Event {
+                    event,
+                    frames,
+                    truncated,
+                } => {
+                    let raw = RawEvent {
+                        event,
+                        frames,
+                        truncated,
+                        tid: thread.tid,
+                        thread: thread.thread,
+                    };
+                    orderer.deliver_from_pipe(image, tid, event.time, Delivery::Event(raw));
+                }
+                Entry::Control(time, message) => {
+                    let parent = |key: u64| images.get(&key).copied();
+                    let (delivery, pid) =
+                        of_control(orderer, image, &message, &mut thread, parent);
+                    if let Some(delivery) = delivery {
+                        orderer.deliver_from_pipe(image, tid, time, delivery);
+                    }
+                    began.extend(pid.map(|pid| (image, pid)));
+                }
+            });
+            if decoded.is_err() {
+                self.statistics.damaged += 1;
+            }
+        });
+        self.pipe = Some(pipe);
+        for (image, pid) in began {
+            self.image_began(image, pid, None);
+        }
+        // The pipe is the launcher's own: reading it does not fail.
+        result.unwrap_or(false)
+    }
+
+    /// The number of an image that speaks through the pipe.
+    fn pipe_image(&mut self, header: MessageHeader) -> ImageId {
+        // A process with lanes uses its image's number here too.
+        if let Ok(number) = u32::try_from(header.image) {
+            return ImageId(number);
+        }
+        let (segment, count) = (&self.segment, self.pipe_images.len() as u32);
+        *self.pipe_images.entry(header.image).or_insert_with(|| {
+            // Numbered along with the others where there are others, so that numbers stay dense.
+            let number = segment
+                .as_ref()
+                .map(|segment| segment.header().last_image.fetch_add(1, Ordering::Relaxed));
+            ImageId(number.unwrap_or(count) + 1)
+        })
+    }
+}
+
+/// What a control message delivers, if anything, and the process id of an image that begins
+/// with it.
+fn of_control(
+    orderer: &mut Orderer,
+    image: ImageId,
+    message: &Control<'_>,
+    thread: &mut LaneThread,
+    parent: impl Fn(u64) -> Option<ImageId>,
+) -> (Option<Delivery>, Option<u32>) {
+    let delivery = match *message {
+        Control::Thread { tid } => {
+            *thread = LaneThread {
+                tid,
+                thread: orderer.thread(image, tid),
+            };
+            return (None, None);
+        }
+        Control::Process {
+            pid,
+            ppid,
+            forked_from,
+            executable,
+            command,
+        } => {
+            let command = command.split(|&byte| byte == 0);
+            let mut command: Vec<Vec<u8>> = command.map(<[u8]>::to_vec).collect();
+            // The last argument ends with a zero too.
+            if command.last().is_some_and(Vec::is_empty) {
+                command.pop();
+            }
+            let process = Delivery::Process {
+                pid,
+                ppid,
+                forked_from: if forked_from == 0 {
+                    None
+                } else {
+                    parent(forked_from)
+                },
+                executable: executable.to_vec(),
+                command,
+            };
+            return (Some(process), Some(pid));
+        }
+        Control::ModuleAdd {
+            start,
+            end,
+            bias,
+            device,
+            inode,
+            build_id,
+            path,
+        } => {
+            let (build_id, path) = (build_id.to_vec(), path.to_vec());
+            Delivery::ModuleAdd(Box::new(Module {
+                start,
+                end,
+                bias,
+                device,
+                inode,
+                build_id,
+                path,
+            }))
+        }
+        Control::ModuleRemove { start } => Delivery::ModuleRemove(start),
+        Control::Loader { epoch } => Delivery::LoaderCalled(epoch),
+    };
+    (Some(delivery), None)
+}
