@@ -1,7 +1,7 @@
 //! Who called: the return address, and as many frames as looking past wrappers takes.
 //!
 //! The launcher knows the names; its verdicts ([`sntrace_format::verdict`]) say which call sites
-//! are wrappers. Without a verdict the stack is followed [`UNJUDGED_FRAMES`] frames, which covers
+//! are wrappers. Without a verdict the stack is followed `UNJUDGED_FRAMES` frames, which covers
 //! every wrapper chain that was met (a debug build's `Vec::push` takes eleven).
 //!
 //! It also sees to it that every address it hands out is announced: its module's record is

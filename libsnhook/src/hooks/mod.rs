@@ -1,7 +1,7 @@
 //! The table of hooked functions, and the few shapes that their bodies have.
 //!
-//! A new function is one line in [`real`]'s table, one `entry!` and a body made of [`acquire`],
-//! [`release`] or [`replace`]. The order of clock and call is fixed there and nowhere else: a
+//! A new function is one line in [`real`]'s table, one `entry!` and a body made of `acquire`,
+//! `release` or `replace`. The order of clock and call is fixed there and nowhere else: a
 //! block's time is taken while it is certainly owned, so after the allocator returned it and
 //! before it is given back.
 //!

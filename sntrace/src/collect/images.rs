@@ -128,13 +128,7 @@ impl Collector {
     }
 
     /// Reads what an image that has ended left in its lanes, and gives them back.
-    fn read_ended(
-        &mut self,
-        segment: &Segment,
-        id: ImageId,
-        now: u64,
-        send: &mut dyn Downstream,
-    ) {
+    fn read_ended(&mut self, segment: &Segment, id: ImageId, now: u64, send: &mut dyn Downstream) {
         // It may have claimed more since the last look; what is emitted must not overtake them.
         self.know_lanes(segment);
         let its_own = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.image == id);

@@ -264,4 +264,3 @@ impl Collector {
         self.statistics
     }
 }
-

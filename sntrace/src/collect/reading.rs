@@ -184,8 +184,7 @@ impl Collector {
                 }
                 Entry::Control(time, message) => {
                     let parent = |key: u64| images.get(&key).copied();
-                    let (delivery, pid) =
-                        of_control(orderer, image, &message, &mut thread, parent);
+                    let (delivery, pid) = of_control(orderer, image, &message, &mut thread, parent);
                     if let Some(delivery) = delivery {
                         orderer.deliver_from_pipe(image, tid, time, delivery);
                     }

@@ -1,6 +1,6 @@
 //! Starting the program with the hook, and standing beside it until it ends.
 //!
-//! In order of use: [`inspect`] finds PROGRAM and says what can't be traced; [`RunDirectory`]
+//! In order of use: [`inspect()`] finds PROGRAM and says what can't be traced; [`RunDirectory`]
 //! puts the hook and the pipe where programs can load and open them; [`environment`] makes the
 //! program's environment; [`start`] forks and executes; the [`Running`] program is then followed
 //! by a thread of its own that takes signals and reaps, and tells the collector through a waker.
@@ -34,7 +34,7 @@ pub use supervise::Running;
 /// Everything there is to know to start a program.
 #[derive(Debug)]
 pub struct Launch<'a> {
-    /// The file, as [`inspect`] found it.
+    /// The file, as [`inspect()`] found it.
     pub program: &'a Program,
     /// The program's name as the user gave it, then its arguments.
     pub command: &'a [OsString],

@@ -173,19 +173,16 @@ impl Orderer {
         };
         let called = super::call_time(&raw.event, time);
         let late = called.saturating_add(close);
-        if holder != raw.thread && self.still_has(image, holder, address, late) {
-            return Some(Missing::Turn(address));
-        }
         if obtained == address {
             return None;
         }
-        if self.blocked > 0
-            && let Some(since) = self.wanted(image, address)
-            && called > since.saturating_add(close)
-        {
+        if holder != raw.thread && self.still_has(image, holder, address, late) {
             return Some(Missing::Turn(address));
         }
-        (obtained != 0 && self.live(image).contains(obtained))
-            .then_some(Missing::Release(obtained))
+        let earlier = called.saturating_sub(close);
+        if self.blocked > 0 && self.somebody_obtains(image, raw.thread, address, earlier) {
+            return Some(Missing::Turn(address));
+        }
+        (obtained != 0 && self.live(image).contains(obtained)).then_some(Missing::Release(obtained))
     }
 }

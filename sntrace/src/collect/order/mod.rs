@@ -42,8 +42,9 @@ use apply::{Missing, Touched};
 pub const SKEW_NS: u64 = 10_000;
 /// By how much two processors' clocks, as read, disagree about cause and effect as a rule: the time
 /// in which a cache line moves between them (one that waits for the line has read its counter
-/// already). Far less than the skew above, which has to cover what nobody has measured.
-const CLOSE_NS: u64 = 300;
+/// already). Far less than the skew above, which has to cover what nobody has measured. Not more
+/// than that either: in twice the time an address can go to another thread and come back.
+const CLOSE_NS: u64 = 120;
 /// How long an event that came through the pipe waits for its cause: the thread that does the
 /// causing may be paused between the call and its message, and no lane tells that it is.
 const PIPE_PATIENCE_NS: u64 = 2_000_000_000;
@@ -113,8 +114,6 @@ struct Source {
 struct Want {
     image: ImageId,
     missing: Missing,
-    /// The blocked event's time.
-    time: u64,
 }
 
 /// Index of a source.
@@ -283,7 +282,9 @@ impl Orderer {
         out: &mut Batch,
     ) {
         let source = &mut self.sources[source.0];
-        source.last_time = source.last_time.max(certain_time(&raw.event, raw.event.time));
+        source.last_time = source
+            .last_time
+            .max(certain_time(&raw.event, raw.event.time));
         let time = source.last_time;
         let _ = self.apply(image, time, raw, None, timeline, out);
     }
@@ -321,14 +322,7 @@ impl Orderer {
     }
 
     /// Emits a source's deliveries up to a time, as long as nothing is blocked.
-    fn run(
-        &mut self,
-        at: usize,
-        until: u64,
-        limit: usize,
-        timeline: &Timeline,
-        out: &mut Batch,
-    ) {
+    fn run(&mut self, at: usize, until: u64, limit: usize, timeline: &Timeline, out: &mut Batch) {
         loop {
             let contended = self.blocked > 0;
             // What it was blocked on it has waited for long enough.
@@ -366,11 +360,7 @@ impl Orderer {
                 }
                 Err(missing) => {
                     let source = &mut self.sources[at];
-                    source.blocked = Some(Want {
-                        image,
-                        missing,
-                        time,
-                    });
+                    source.blocked = Some(Want { image, missing });
                     source.waiting.push_front(Waiting {
                         delivery: Delivery::Event(raw),
                         ..waiting
@@ -472,17 +462,19 @@ impl Orderer {
         }
         if let Some(want) = &source.blocked {
             let patience = match (want.missing, source.pipe_thread) {
-                // What hands a block on is published before it does; what gives one back may be
-                // published after the fact.
-                (Missing::Owner(_), _) | (_, None) => patience.lanes,
-                (_, Some(_)) => patience.pipe,
+                // What gives a block back may be published after the fact.
+                (Missing::Release(_) | Missing::Turn(_), Some(_)) => patience.pipe,
+                (Missing::Release(_) | Missing::Turn(_), None) => patience.lanes,
+                // What hands one on is published before it does: it is here, though perhaps
+                // behind another's blocked event.
+                (Missing::Owner(_), Some(_)) if self.somebody_needs_release() => patience.pipe,
+                (Missing::Owner(_), _) => patience.lanes.saturating_mul(2),
             };
             return head.time.saturating_add(patience);
         }
         match &head.delivery {
             Delivery::Event(raw)
-                if raw.event.op.replaces()
-                    && self.wanted(head.image, raw.event.operands[0]).is_some() =>
+                if raw.event.op.replaces() && self.is_wanted(head.image, raw.event.operands[0]) =>
             {
                 call_time(&raw.event, head.time)
             }
@@ -490,13 +482,38 @@ impl Orderer {
         }
     }
 
-    /// Since when a source waits for the release of this address: the earliest's time.
-    fn wanted(&self, image: ImageId, address: u64) -> Option<u64> {
-        let wants = self.active.iter().filter_map(|&at| self.sources[at].blocked);
-        wants
-            .filter(|want| want.image == image && want.missing == Missing::Release(address))
-            .map(|want| want.time)
-            .min()
+    fn somebody_needs_release(&self) -> bool {
+        let mut wants = self
+            .active
+            .iter()
+            .filter_map(|&at| self.sources[at].blocked);
+        wants.any(|want| !matches!(want.missing, Missing::Owner(_)))
+    }
+
+    /// Whether a source waits for the release of this address.
+    fn is_wanted(&self, image: ImageId, address: u64) -> bool {
+        let mut wants = self
+            .active
+            .iter()
+            .filter_map(|&at| self.sources[at].blocked);
+        wants.any(|want| want.image == image && want.missing == Missing::Release(address))
+    }
+
+    /// Whether another thread obtained an address before `time`, which is held up behind something
+    /// that is blocked, or blocked itself.
+    fn somebody_obtains(&self, image: ImageId, thread: u32, address: u64, time: u64) -> bool {
+        let blocked = self.active.iter().map(|&at| &self.sources[at]);
+        blocked
+            .filter(|source| source.blocked.is_some())
+            .flat_map(|source| source.waiting.iter().take_while(|held| held.time < time))
+            .filter(|held| held.image == image)
+            .any(|held| match &held.delivery {
+                Delivery::Event(raw) => {
+                    raw.thread != thread
+                        && apply::releases_or_holds(&raw.event, address) == Some(false)
+                }
+                _ => false,
+            })
     }
 
     /// Whether a thread that has an address still does something with it up to a time.
@@ -505,7 +522,10 @@ impl Orderer {
         let Some(source) = source.and_then(|at| self.sources.get(at)) else {
             return false;
         };
-        let heads = source.waiting.iter().filter(|waiting| waiting.image == image);
+        let heads = source
+            .waiting
+            .iter()
+            .filter(|waiting| waiting.image == image);
         heads
             .filter_map(|waiting| match &waiting.delivery {
                 Delivery::Event(raw) if raw.thread == thread => Some((waiting.time, raw)),
