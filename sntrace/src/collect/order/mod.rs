@@ -6,7 +6,7 @@
 //!
 //! Time alone is right only up to a few hundred nanoseconds, by which a processor may read its
 //! counter early. So the merge is checked against the one thing that must hold: an address has one
-//! owner at a time ([`apply`]). An allocation of an address that still has an owner is *blocked*
+//! owner at a time (`apply`). An allocation of an address that still has an owner is *blocked*
 //! until that owner's release is emitted, a release of an address without an owner until the
 //! allocation is. A blocked event holds up its own source and nothing else: the others go on by
 //! time, until one of them emits what was missing. If nobody does within [`SKEW_NS`], nobody will:
@@ -20,7 +20,7 @@
 //!
 //! Nor may an owner be mistaken for a later one: a thread that gets an address from another may
 //! have read its clock a little before it had it. So a release is blocked as long as the thread
-//! that held the address last still has something to do with it that waits (within [`CLOSE_NS`]),
+//! that held the address last still has something to do with it that waits (within `CLOSE_NS`),
 //! and while an allocation is blocked, releases that are later by more than that are its
 //! successors' and have to wait for it.
 //!
