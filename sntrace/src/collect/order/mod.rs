@@ -1,6 +1,6 @@
 //! Puts events in order: by time, and never against cause and effect.
 //!
-//! Every source (a lane; a thread that writes into the pipe) delivers its own events in order.
+//! Every source (a lane; all of an image that comes through the pipe) delivers its own events in order.
 //! They are merged by time up to a *watermark*: the collector guarantees that no source will
 //! deliver anything earlier. What is later waits in its source's queue.
 //!
@@ -45,6 +45,10 @@ pub const SKEW_NS: u64 = 10_000;
 /// already). Far less than the skew above, which has to cover what nobody has measured. Not more
 /// than that either: in twice the time an address can go to another thread and come back.
 const CLOSE_NS: u64 = 120;
+/// How long a chain of moves, each of which waits for the next, can be; one a thread.
+const FETCHED_MAX: u32 = 200;
+/// How far behind a blocked message the move it waits for is looked for.
+const BEHIND_MAX: usize = 10_000;
 /// How long an event that came through the pipe waits for its cause: the thread that does the
 /// causing may be paused between the call and its message, and no lane tells that it is.
 const PIPE_PATIENCE_NS: u64 = 2_000_000_000;
@@ -105,6 +109,8 @@ struct Source {
     last_time: u64,
     /// What the head waits for.
     blocked: Option<Want>,
+    /// Moves fetched to the front since the last emission: a chain of causes ends.
+    fetched: u32,
     /// The thread of an image whose messages come through the pipe, while any wait.
     pipe_thread: Option<(ImageId, u32)>,
 }
@@ -222,6 +228,13 @@ impl Orderer {
         {
             *source_of = at;
         }
+        if source.pipe_thread.is_some()
+            && let Some(want) = source.blocked
+            && moves_away(&delivery, want.missing.address(), u64::MAX)
+        {
+            source.blocked = None;
+            self.blocked -= 1;
+        }
         source.waiting.push_back(Waiting {
             time,
             image,
@@ -232,7 +245,10 @@ impl Orderer {
 
     /// Takes in what thread `tid` of `image` wrote into the pipe.
     pub fn deliver_from_pipe(&mut self, image: ImageId, tid: u32, time: u64, delivery: Delivery) {
-        let key = (image, tid);
+        // One source an image: its messages come in the order of cause and effect over all threads,
+        // but for the moves that are recorded late.
+        let _ = tid;
+        let key = (image, 0);
         let at = match self.pipe_sources.get(&key) {
             Some(&at) => at,
             None => {
@@ -366,6 +382,20 @@ impl Orderer {
                         ..waiting
                     });
                     self.blocked += 1;
+                    if source.pipe_thread.is_some() && source.fetched < FETCHED_MAX {
+                        // The move that it waits for may have come right behind it.
+                        let address = missing.address();
+                        let behind = source.waiting.iter().skip(1);
+                        let place = behind
+                            .take(BEHIND_MAX)
+                            .position(|held| moves_away(&held.delivery, address, time));
+                        if let Some(mover) = place.and_then(|at| source.waiting.remove(at + 1)) {
+                            source.waiting.push_front(Waiting { time, ..mover });
+                            source.fetched += 1;
+                            source.blocked = None;
+                            self.blocked -= 1;
+                        }
+                    }
                     return Step::Blocked;
                 }
             },
@@ -377,6 +407,7 @@ impl Orderer {
             other => self.emit_other(image, time, other, timeline, out),
         }
         self.buffered -= 1;
+        self.sources[at].fetched = 0;
         self.leave_if_empty(at);
         Step::Emitted
     }
@@ -624,6 +655,15 @@ fn certain_time(event: &sntrace_format::record::Event, recorded: u64) -> u64 {
     } else {
         recorded
     }
+}
+
+/// Whether a delivery is the move of a block away from this address, begun before a time.
+fn moves_away(delivery: &Delivery, address: u64, before: u64) -> bool {
+    matches!(delivery, Delivery::Event(raw) if raw.event.op.replaces()
+        && raw.event.operands[0] == address
+        && raw.event.operands[1] <= before
+        && raw.event.block != address
+        && raw.event.block != 0)
 }
 
 enum Step {
