@@ -4,7 +4,7 @@
 //! Works on any finished or running trace: it knows nothing of lanes or operating systems. Where
 //! verdicts go is behind [`Judge`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use sntrace_format::verdict::Verdict;
 
@@ -48,12 +48,18 @@ struct Image {
     board: Option<usize>,
 }
 
+/// How many ended images' modules are kept, a few kilobytes each, for children that were forked
+/// from them and have not spoken yet.
+const ENDED_MAX: usize = 1024;
+
 /// See the module.
 pub struct Presenter<'f, J> {
     finder: CallerFinder<'f>,
     images: HashMap<ImageId, Image>,
     /// The image of the last event, kept out of the table: nearly all events come in runs.
     current: Option<(ImageId, Image)>,
+    /// Images that have ended, whose modules are still kept; the oldest first.
+    ended: VecDeque<ImageId>,
     naming: Naming,
     judge: J,
     outputs: Outputs,
@@ -67,6 +73,7 @@ impl<'f, J: Judge> Presenter<'f, J> {
             finder: CallerFinder::new(locator),
             images: HashMap::new(),
             current: None,
+            ended: VecDeque::new(),
             naming,
             judge,
             outputs,
@@ -142,8 +149,14 @@ impl<'f, J: Judge> Presenter<'f, J> {
             Item::ModuleRemove { image, start } => self.image(*image).modules.remove(*start),
             Item::LoaderCalled { image, epoch } => self.image(*image).epoch = *epoch,
             Item::Ended { image, .. } => {
-                self.image(*image);
-                self.current = None;
+                // Its forked children may speak for the first time after its end.
+                self.ended.push_back(*image);
+                if self.ended.len() > ENDED_MAX
+                    && let Some(oldest) = self.ended.pop_front()
+                {
+                    self.image(oldest);
+                    self.current = None;
+                }
             }
             Item::Event(_) => {}
         }

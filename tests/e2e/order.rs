@@ -85,3 +85,21 @@ fn what_a_parent_does_before_a_fork_comes_before_what_its_child_does() {
     assert!(at("before") < at("in_child"));
     assert!(at("in_child") < at("after"));
 }
+
+#[test]
+fn threads_that_start_and_end_at_once_are_all_there() {
+    // Most threads have come and gone before the launcher has read the first one's lane.
+    let program = Build::c("races.c")
+        .flags(&["-O1", "-pthread", "-DSLOTS=3", "-DONE_SIZE"])
+        .path();
+    let run =
+        Sntrace::default_transport().run(&[program.to_str().unwrap(), "realloc", "32", "600000"]);
+    let run = run.succeeds();
+    let mut lines = 0;
+    run.each_line(|_| lines += 1);
+    assert!(
+        lines >= number(&run.stdout(), "events"),
+        "{lines} lines; {}",
+        run.stdout()
+    );
+}

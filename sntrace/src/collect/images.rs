@@ -102,6 +102,11 @@ impl Collector {
             .filter(|(_, image)| image.exit.is_some())
             .map(|(&id, _)| id)
             .collect();
+        if !ended.is_empty() {
+            // Whatever they wrote is in the pipe by now, which one call empties. It must be heard
+            // before the word that they ended.
+            self.read_pipe();
+        }
         for id in ended {
             if let Some(segment) = self.segment.clone() {
                 self.read_ended(&segment, id, now, send);
@@ -122,7 +127,7 @@ impl Collector {
                 // its word heard.
                 let now = self.clock.now();
                 self.orderer
-                    .deliver_from_pipe(id, 0, now, Delivery::Ended(exit));
+                    .deliver_from_pipe(id, now, Delivery::Ended(exit));
             }
         }
     }

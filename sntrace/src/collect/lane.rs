@@ -9,7 +9,7 @@ use sntrace_format::control::{self, BODY_MAX, Control};
 use sntrace_format::record::{Record, Words, decode};
 use sntrace_format::ring::{Consumer, Progress, RING_WORDS};
 
-use super::order::SourceId;
+use super::order::{RawEvent, SourceId};
 use crate::trace::ImageId;
 
 /// A lane with its reader's memory.
@@ -163,4 +163,24 @@ pub struct LaneThread {
     pub tid: u32,
     /// By the orderer's.
     pub thread: u32,
+}
+
+impl LaneThread {
+    /// An event of this thread.
+    #[inline]
+    #[must_use]
+    pub fn event(
+        self,
+        event: sntrace_format::record::Event,
+        frames: smallvec::SmallVec<[u64; 2]>,
+        truncated: bool,
+    ) -> RawEvent {
+        RawEvent {
+            event,
+            frames,
+            truncated,
+            tid: self.tid,
+            thread: self.thread,
+        }
+    }
 }

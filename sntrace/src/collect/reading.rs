@@ -7,7 +7,7 @@ use sntrace_format::layout::LANES;
 use sntrace_format::pipe::MessageHeader;
 
 use super::lane::{Entry, Lane, LaneThread, decode_one};
-use super::order::{Delivery, Orderer, RawEvent};
+use super::order::{Delivery, Orderer};
 use super::segment::{self, Segment};
 use super::{BATCH_ITEMS, BUFFERED_MAX, Collector, Downstream};
 use crate::trace::{ImageId, Module};
@@ -113,13 +113,7 @@ impl Collector {
                 frames,
                 truncated,
             } => {
-                let raw = RawEvent {
-                    event,
-                    frames,
-                    truncated,
-                    tid: thread.tid,
-                    thread: thread.thread,
-                };
+                let raw = thread.event(event, frames, truncated);
                 if alone && event.time <= now && orderer.is_empty() {
                     orderer.pass(source, image, &raw, timeline, batch);
                     if batch.items.len() >= BATCH_ITEMS {
@@ -173,20 +167,14 @@ impl Collector {
                     frames,
                     truncated,
                 } => {
-                    let raw = RawEvent {
-                        event,
-                        frames,
-                        truncated,
-                        tid: thread.tid,
-                        thread: thread.thread,
-                    };
-                    orderer.deliver_from_pipe(image, tid, event.time, Delivery::Event(raw));
+                    let raw = thread.event(event, frames, truncated);
+                    orderer.deliver_from_pipe(image, event.time, Delivery::Event(raw));
                 }
                 Entry::Control(time, message) => {
                     let parent = |key: u64| images.get(&key).copied();
                     let (delivery, pid) = of_control(orderer, image, &message, &mut thread, parent);
                     if let Some(delivery) = delivery {
-                        orderer.deliver_from_pipe(image, tid, time, delivery);
+                        orderer.deliver_from_pipe(image, time, delivery);
                     }
                     began.extend(pid.map(|pid| (image, pid)));
                 }

@@ -1,7 +1,8 @@
 //! One event applied to the live blocks: what must be so before it, and what is so after it.
 
-use super::{Orderer, RawEvent};
-use crate::collect::live::Block;
+use super::cause::call_time;
+use super::{Delivery, Orderer, RawEvent};
+use crate::collect::live::{Block, LiveBlocks};
 use crate::collect::ticks::Timeline;
 use crate::trace::{Batch, Event, ImageId, Item, Op};
 
@@ -171,7 +172,7 @@ impl Orderer {
         let Some(holder) = self.live(image).thread_of(address) else {
             return Some(Missing::Owner(address));
         };
-        let called = super::call_time(&raw.event, time);
+        let called = call_time(&raw.event, time);
         let late = called.saturating_add(close);
         if obtained == address {
             return None;
@@ -184,5 +185,75 @@ impl Orderer {
             return Some(Missing::Turn(address));
         }
         (obtained != 0 && self.live(image).contains(obtained)).then_some(Missing::Release(obtained))
+    }
+
+    #[inline]
+    fn live(&mut self, image: ImageId) -> &mut LiveBlocks {
+        if self.current.0 != image {
+            self.change_image(image);
+        }
+        &mut self.current.1
+    }
+
+    #[cold]
+    fn change_image(&mut self, image: ImageId) {
+        let next = self.images.remove(&image).unwrap_or_default();
+        let (old, blocks) = std::mem::replace(&mut self.current, (image, next));
+        self.images.insert(old, blocks);
+    }
+
+    /// Nanoseconds, never going back.
+    fn time(&mut self, ticks: u64, timeline: &Timeline) -> u64 {
+        self.last_ns = self.last_ns.max(timeline.nanoseconds(ticks));
+        self.last_ns
+    }
+
+    /// Hands everything but events on.
+    pub(super) fn emit_other(
+        &mut self,
+        image: ImageId,
+        time: u64,
+        delivery: Delivery,
+        timeline: &Timeline,
+        out: &mut Batch,
+    ) {
+        let item = match delivery {
+            Delivery::Process {
+                pid,
+                ppid,
+                forked_from,
+                executable,
+                command,
+            } => {
+                let time_ns = self.time(time, timeline);
+                Item::Process {
+                    image,
+                    time_ns,
+                    pid,
+                    ppid,
+                    forked_from,
+                    executable,
+                    command,
+                }
+            }
+            Delivery::ModuleAdd(module) => Item::ModuleAdd {
+                image,
+                module: *module,
+            },
+            Delivery::ModuleRemove(start) => Item::ModuleRemove { image, start },
+            Delivery::LoaderCalled(epoch) => Item::LoaderCalled { image, epoch },
+            Delivery::Ended(exit) => {
+                let blocks = std::mem::take(self.live(image));
+                self.threads.retain(|&(owner, _), _| owner != image);
+                Item::Ended {
+                    image,
+                    exit,
+                    live_blocks: blocks.count(),
+                    live_bytes: blocks.bytes(),
+                }
+            }
+            Delivery::Event(_) => return,
+        };
+        out.items.push(item);
     }
 }

@@ -27,15 +27,17 @@
 //! Pure: no system calls, no shared memory. All the numbers come in as arguments.
 
 mod apply;
+mod cause;
+mod delivery;
 
 use std::collections::{HashMap, VecDeque};
 
-use smallvec::SmallVec;
-
 use super::live::LiveBlocks;
 use super::ticks::Timeline;
-use crate::trace::{Batch, Exit, ImageId, Item, Module};
+use crate::trace::{Batch, ImageId};
 use apply::{Missing, Touched};
+use cause::{certain_time, moves_away};
+pub use delivery::{Delivery, RawEvent};
 
 /// A processor reads its counter at most this much too early: the time its reorder buffer can
 /// hold back older instructions, with much to spare.
@@ -53,49 +55,6 @@ const BEHIND_MAX: usize = 10_000;
 /// causing may be paused between the call and its message, and no lane tells that it is.
 const PIPE_PATIENCE_NS: u64 = 2_000_000_000;
 
-/// An event as it came out of a lane.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawEvent {
-    /// The record.
-    pub event: sntrace_format::record::Event,
-    /// Return addresses beyond the caller.
-    pub frames: SmallVec<[u64; 2]>,
-    /// Whether the stack goes on.
-    pub truncated: bool,
-    /// Thread id in its process's numbering.
-    pub tid: u32,
-    /// Dense number of the thread, by [`Orderer::thread`].
-    pub thread: u32,
-}
-
-/// What a source delivers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// An event.
-    Event(RawEvent),
-    /// An image begins.
-    Process {
-        /// Process id.
-        pid: u32,
-        /// Parent's process id.
-        ppid: u32,
-        /// The image it was forked from.
-        forked_from: Option<ImageId>,
-        /// Path of the program.
-        executable: Vec<u8>,
-        /// Arguments.
-        command: Vec<Vec<u8>>,
-    },
-    /// A module is mapped.
-    ModuleAdd(Box<Module>),
-    /// A module is gone.
-    ModuleRemove(u64),
-    /// The loader was called.
-    LoaderCalled(u32),
-    /// The image ended. Everything else of it is emitted before.
-    Ended(Exit),
-}
-
 #[derive(Clone, Debug)]
 struct Waiting {
     time: u64,
@@ -111,8 +70,26 @@ struct Source {
     blocked: Option<Want>,
     /// Moves fetched to the front since the last emission: a chain of causes ends.
     fetched: u32,
-    /// The thread of an image whose messages come through the pipe, while any wait.
-    pipe_thread: Option<(ImageId, u32)>,
+    /// The image whose messages come through the pipe here, while any wait.
+    from_pipe: Option<ImageId>,
+}
+
+impl Source {
+    /// Whether the move that the blocked head waits for came behind it: then it is first now.
+    fn fetch_mover(&mut self, missing: Missing, time: u64) -> bool {
+        if self.fetched >= FETCHED_MAX {
+            return false;
+        }
+        let mut behind = self.waiting.iter().take(BEHIND_MAX);
+        let place = behind.position(|held| moves_away(&held.delivery, missing, time));
+        let Some(mover) = place.and_then(|at| self.waiting.remove(at)) else {
+            return false;
+        };
+        self.waiting.push_front(Waiting { time, ..mover });
+        self.fetched += 1;
+        self.blocked = None;
+        true
+    }
 }
 
 /// What a blocked event waits for.
@@ -143,9 +120,9 @@ pub struct Orderer {
     active: Vec<usize>,
     /// Sources whose head is blocked.
     blocked: usize,
-    /// Sources of threads that write into the pipe, while anything of theirs waits.
-    pipe_sources: HashMap<(ImageId, u32), usize>,
-    /// Sources that pipe threads have had and left.
+    /// Sources of images that write into the pipe, while anything of theirs waits.
+    pipe_sources: HashMap<ImageId, usize>,
+    /// Sources that such images have had and left.
     spare: Vec<usize>,
     images: HashMap<ImageId, LiveBlocks>,
     threads: HashMap<(ImageId, u32), u32>,
@@ -228,9 +205,10 @@ impl Orderer {
         {
             *source_of = at;
         }
-        if source.pipe_thread.is_some()
+        if source.from_pipe.is_some()
             && let Some(want) = source.blocked
-            && moves_away(&delivery, want.missing.address(), u64::MAX)
+            && let Some(head) = source.waiting.front()
+            && moves_away(&delivery, want.missing, head.time)
         {
             source.blocked = None;
             self.blocked -= 1;
@@ -243,19 +221,16 @@ impl Orderer {
         self.buffered += 1;
     }
 
-    /// Takes in what thread `tid` of `image` wrote into the pipe.
-    pub fn deliver_from_pipe(&mut self, image: ImageId, tid: u32, time: u64, delivery: Delivery) {
-        // One source an image: its messages come in the order of cause and effect over all threads,
-        // but for the moves that are recorded late.
-        let _ = tid;
-        let key = (image, 0);
-        let at = match self.pipe_sources.get(&key) {
+    /// Takes in what `image` wrote into the pipe. One source an image: its messages come in the
+    /// order of cause and effect over all threads, but for the moves that are recorded late.
+    pub fn deliver_from_pipe(&mut self, image: ImageId, time: u64, delivery: Delivery) {
+        let at = match self.pipe_sources.get(&image) {
             Some(&at) => at,
             None => {
                 let at = self.spare.pop().unwrap_or_else(|| self.add_source().0);
                 self.sources[at].last_time = 0;
-                self.sources[at].pipe_thread = Some(key);
-                self.pipe_sources.insert(key, at);
+                self.sources[at].from_pipe = Some(image);
+                self.pipe_sources.insert(image, at);
                 at
             }
         };
@@ -382,24 +357,13 @@ impl Orderer {
                         ..waiting
                     });
                     self.blocked += 1;
-                    if source.pipe_thread.is_some() && source.fetched < FETCHED_MAX {
-                        // The move that it waits for may have come right behind it.
-                        let address = missing.address();
-                        let behind = source.waiting.iter().skip(1);
-                        let place = behind
-                            .take(BEHIND_MAX)
-                            .position(|held| moves_away(&held.delivery, address, time));
-                        if let Some(mover) = place.and_then(|at| source.waiting.remove(at + 1)) {
-                            source.waiting.push_front(Waiting { time, ..mover });
-                            source.fetched += 1;
-                            source.blocked = None;
-                            self.blocked -= 1;
-                        }
+                    if source.from_pipe.is_some() && source.fetch_mover(missing, time) {
+                        self.blocked -= 1;
                     }
                     return Step::Blocked;
                 }
             },
-            Delivery::Ended(_) if self.others_wait(image) => {
+            Delivery::Ended(_) if self.earliest_of(image, at).is_some() => {
                 self.sources[at].waiting.push_front(waiting);
                 self.drain(image, at, timeline, out);
                 return Step::Emitted;
@@ -412,14 +376,14 @@ impl Orderer {
         Step::Emitted
     }
 
-    /// Keeps the list of active sources, and gives a pipe thread's source to the next one.
+    /// Keeps the list of active sources, and gives a pipe source to the next image.
     fn leave_if_empty(&mut self, at: usize) {
         let source = &mut self.sources[at];
         if !source.waiting.is_empty() {
             return;
         }
-        if let Some(key) = source.pipe_thread.take() {
-            self.pipe_sources.remove(&key);
+        if let Some(image) = source.from_pipe.take() {
+            self.pipe_sources.remove(&image);
             self.spare.push(at);
         }
         if let Some(place) = self.active.iter().position(|&other| other == at) {
@@ -440,11 +404,6 @@ impl Orderer {
                 self.statistics.reordered += 1;
             }
         }
-    }
-
-    /// Whether a source other than the one that ends it has something of this image first.
-    fn others_wait(&self, image: ImageId) -> bool {
-        self.earliest_of(image, usize::MAX).is_some()
     }
 
     /// The source with the earliest head of an image, except the one that says it ended.
@@ -481,189 +440,6 @@ impl Orderer {
         }
         first.map(|(at, time)| (at, time, second))
     }
-
-    /// When a source's head has its turn.
-    #[inline]
-    fn turn(&self, source: &Source, patience: Patience) -> u64 {
-        let Some(head) = source.waiting.front() else {
-            return u64::MAX;
-        };
-        if self.blocked == 0 {
-            return head.time;
-        }
-        if let Some(want) = &source.blocked {
-            let patience = match (want.missing, source.pipe_thread) {
-                // What gives a block back may be published after the fact.
-                (Missing::Release(_) | Missing::Turn(_), Some(_)) => patience.pipe,
-                (Missing::Release(_) | Missing::Turn(_), None) => patience.lanes,
-                // What hands one on is published before it does: it is here, though perhaps
-                // behind another's blocked event.
-                (Missing::Owner(_), Some(_)) if self.somebody_needs_release() => patience.pipe,
-                (Missing::Owner(_), _) => patience.lanes.saturating_mul(2),
-            };
-            return head.time.saturating_add(patience);
-        }
-        match &head.delivery {
-            Delivery::Event(raw)
-                if raw.event.op.replaces() && self.is_wanted(head.image, raw.event.operands[0]) =>
-            {
-                call_time(&raw.event, head.time)
-            }
-            _ => head.time,
-        }
-    }
-
-    fn somebody_needs_release(&self) -> bool {
-        let mut wants = self
-            .active
-            .iter()
-            .filter_map(|&at| self.sources[at].blocked);
-        wants.any(|want| !matches!(want.missing, Missing::Owner(_)))
-    }
-
-    /// Whether a source waits for the release of this address.
-    fn is_wanted(&self, image: ImageId, address: u64) -> bool {
-        let mut wants = self
-            .active
-            .iter()
-            .filter_map(|&at| self.sources[at].blocked);
-        wants.any(|want| want.image == image && want.missing == Missing::Release(address))
-    }
-
-    /// Whether another thread obtained an address before `time`, which is held up behind something
-    /// that is blocked, or blocked itself.
-    fn somebody_obtains(&self, image: ImageId, thread: u32, address: u64, time: u64) -> bool {
-        let blocked = self.active.iter().map(|&at| &self.sources[at]);
-        blocked
-            .filter(|source| source.blocked.is_some())
-            .flat_map(|source| source.waiting.iter().take_while(|held| held.time < time))
-            .filter(|held| held.image == image)
-            .any(|held| match &held.delivery {
-                Delivery::Event(raw) => {
-                    raw.thread != thread
-                        && apply::releases_or_holds(&raw.event, address) == Some(false)
-                }
-                _ => false,
-            })
-    }
-
-    /// Whether a thread that has an address still does something with it up to a time.
-    fn still_has(&self, image: ImageId, thread: u32, address: u64, until: u64) -> bool {
-        let source = self.source_of.get(thread as usize).copied();
-        let Some(source) = source.and_then(|at| self.sources.get(at)) else {
-            return false;
-        };
-        let heads = source
-            .waiting
-            .iter()
-            .filter(|waiting| waiting.image == image);
-        heads
-            .filter_map(|waiting| match &waiting.delivery {
-                Delivery::Event(raw) if raw.thread == thread => Some((waiting.time, raw)),
-                _ => None,
-            })
-            .take_while(|&(time, raw)| time.min(call_time(&raw.event, time)) <= until)
-            .find_map(|(_, raw)| apply::releases_or_holds(&raw.event, address))
-            .unwrap_or(false)
-    }
-
-    #[inline]
-    fn live(&mut self, image: ImageId) -> &mut LiveBlocks {
-        if self.current.0 != image {
-            self.change_image(image);
-        }
-        &mut self.current.1
-    }
-
-    #[cold]
-    fn change_image(&mut self, image: ImageId) {
-        let next = self.images.remove(&image).unwrap_or_default();
-        let (old, blocks) = std::mem::replace(&mut self.current, (image, next));
-        self.images.insert(old, blocks);
-    }
-
-    /// Nanoseconds, never going back.
-    fn time(&mut self, ticks: u64, timeline: &Timeline) -> u64 {
-        self.last_ns = self.last_ns.max(timeline.nanoseconds(ticks));
-        self.last_ns
-    }
-
-    fn emit_other(
-        &mut self,
-        image: ImageId,
-        time: u64,
-        delivery: Delivery,
-        timeline: &Timeline,
-        out: &mut Batch,
-    ) {
-        let item = match delivery {
-            Delivery::Process {
-                pid,
-                ppid,
-                forked_from,
-                executable,
-                command,
-            } => {
-                let time_ns = self.time(time, timeline);
-                Item::Process {
-                    image,
-                    time_ns,
-                    pid,
-                    ppid,
-                    forked_from,
-                    executable,
-                    command,
-                }
-            }
-            Delivery::ModuleAdd(module) => Item::ModuleAdd {
-                image,
-                module: *module,
-            },
-            Delivery::ModuleRemove(start) => Item::ModuleRemove { image, start },
-            Delivery::LoaderCalled(epoch) => Item::LoaderCalled { image, epoch },
-            Delivery::Ended(exit) => {
-                let blocks = std::mem::take(self.live(image));
-                self.threads.retain(|&(owner, _), _| owner != image);
-                Item::Ended {
-                    image,
-                    exit,
-                    live_blocks: blocks.count(),
-                    live_bytes: blocks.bytes(),
-                }
-            }
-            Delivery::Event(_) => return,
-        };
-        out.items.push(item);
-    }
-}
-
-/// When the call was made, as far as the record tells.
-#[inline]
-fn call_time(event: &sntrace_format::record::Event, recorded: u64) -> u64 {
-    if event.op.replaces() {
-        event.operands[1].min(recorded)
-    } else {
-        recorded
-    }
-}
-
-/// When the event took place: for a block that was resized in place, the time of the call.
-#[inline]
-fn certain_time(event: &sntrace_format::record::Event, recorded: u64) -> u64 {
-    if event.op.replaces() && event.operands[0] == event.block {
-        call_time(event, recorded)
-    } else {
-        recorded
-    }
-}
-
-/// Whether a delivery is the move of a block away from this address, begun before a time.
-fn moves_away(delivery: &Delivery, address: u64, before: u64) -> bool {
-    matches!(delivery, Delivery::Event(raw) if raw.event.op.replaces()
-        && raw.event.operands[0] == address
-        && raw.event.operands[1] <= before
-        && raw.event.block != address
-        && raw.event.block != 0)
 }
 
 enum Step {

@@ -1,6 +1,8 @@
 use super::super::ticks::Clock;
+use smallvec::SmallVec;
+
 use super::*;
-use crate::trace::Op;
+use crate::trace::{Exit, Item, Op};
 use proptest::prelude::*;
 
 const IMAGE: ImageId = ImageId(1);
@@ -156,18 +158,31 @@ fn the_pipe_waits_for_a_release_that_is_on_its_way() {
     let mut orderer = Orderer::new();
     let timeline = Timeline::begin(Clock::Monotonic);
     orderer.thread(IMAGE, 1);
-    orderer.deliver_from_pipe(IMAGE, 1, 1, malloc(16));
+    orderer.deliver_from_pipe(IMAGE, 1, malloc(16));
     // Somebody moved away from 16, which this one got at once; the mover's message is late.
-    orderer.deliver_from_pipe(IMAGE, 1, 3, malloc(16));
+    orderer.deliver_from_pipe(IMAGE, 3, malloc(16));
     let mut out = Batch::default();
     let watermark = timeline.ticks_in(1_000_000_000);
     orderer.advance(watermark, false, usize::MAX, &timeline, &mut out);
     assert_eq!((out.items.len(), orderer.buffered()), (1, 1));
     let mover = orderer.thread(IMAGE, 2);
-    orderer.deliver_from_pipe(IMAGE, 2, 4, by(mover, realloc(16, 2, 32)));
+    orderer.deliver_from_pipe(IMAGE, 4, by(mover, realloc(16, 2, 32)));
     orderer.advance(watermark, false, usize::MAX, &timeline, &mut out);
     assert_eq!((out.items.len(), orderer.buffered()), (3, 0));
     assert_eq!(orderer.statistics().unseen_releases, 0);
+}
+
+#[test]
+fn what_is_heard_of_an_image_after_its_end_stops_nothing() {
+    let mut orderer = Orderer::new();
+    let timeline = Timeline::begin(Clock::Monotonic);
+    orderer.thread(IMAGE, 1);
+    orderer.deliver_from_pipe(IMAGE, 1, malloc(16));
+    orderer.deliver_from_pipe(IMAGE, 2, Delivery::Ended(Exit::Unknown));
+    orderer.deliver_from_pipe(IMAGE, 3, malloc(32));
+    let mut out = Batch::default();
+    while orderer.advance(0, true, usize::MAX, &timeline, &mut out) {}
+    assert_eq!(out.items.len(), 3);
 }
 
 #[test]
