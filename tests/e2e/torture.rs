@@ -148,10 +148,6 @@ both_transports! {
     }
 
     fn handlers_that_map_memory_at_any_instruction_are_recorded(transport) {
-        // KNOWN GAP: through the pipe this fails now and then on a busy machine; not understood yet.
-        if matches!(transport, Transport::Pipe) {
-            return;
-        }
         let program = Build::c("map_in_handler.c").path();
         let run = Sntrace::new(transport).options(&["--mmap"]).run(&[&program]).succeeds();
         let printed = run.stdout();

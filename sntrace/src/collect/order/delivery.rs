@@ -15,7 +15,7 @@ pub struct RawEvent {
     pub truncated: bool,
     /// Thread id in its process's numbering.
     pub tid: u32,
-    /// Dense number of the thread, by [`Orderer::thread`].
+    /// Dense number of the thread, by [`super::Orderer::thread`].
     pub thread: u32,
 }
 
