@@ -599,7 +599,7 @@ fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
 }
 
 /// Tells the launcher that there is something to read.
-fn ring_doorbell(always: bool) {
+pub fn ring_doorbell(always: bool) {
     let Some(header) = state::run_header() else {
         return;
     };

@@ -16,7 +16,7 @@ use sntrace_format::record::{EVENT_WORDS_MAX, Event, write_event};
 
 use crate::platform::sys;
 use crate::state::{self, Mode};
-use crate::thread::ThreadState;
+use crate::thread::{self, ThreadState};
 use crate::{environment, image};
 
 /// The descriptor plus one; 0: not open. Any thread, relaxed: its identity is checked before use.
@@ -95,7 +95,11 @@ fn send(message: &[AtomicU64], words: u64) {
     let mask = sys::block_signals();
     let pending = sys::sigpipe_pending();
     let sent = descriptor().is_some_and(|fd| sys::write(fd, bytes));
-    if !sent {
+    if sent {
+        // With lanes the launcher sleeps on their doorbell, and a full pipe would wait for the
+        // end of that sleep.
+        thread::ring_doorbell(false);
+    } else {
         if !pending {
             sys::discard_sigpipe();
         }
