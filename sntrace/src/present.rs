@@ -181,7 +181,7 @@ impl<'f, J: Judge> Presenter<'f, J> {
             return self.outputs.event(event, &call);
         }
         let raw = self.naming == Naming::Raw;
-        let caller = self
+        let number = self
             .finder
             .find(&image.modules, event.op, event.caller, frames, raw);
         // Frames mean that the hook has no verdict yet, or that there are wrappers to look past.
@@ -189,9 +189,8 @@ impl<'f, J: Judge> Presenter<'f, J> {
             .board
             .filter(|_| !raw && (!frames.is_empty() || event.truncated))
         {
-            self.judge
-                .judge(board, event.caller, image.epoch, caller.verdict);
-            let mut verdict = caller.verdict;
+            let mut verdict = self.finder.caller(number).verdict;
+            self.judge.judge(board, event.caller, image.epoch, verdict);
             for &address in frames {
                 if verdict == Verdict::Direct {
                     break;
@@ -200,6 +199,7 @@ impl<'f, J: Judge> Presenter<'f, J> {
                 self.judge.judge(board, address, image.epoch, verdict);
             }
         }
+        let caller = self.finder.caller(number);
         let depth = usize::from(caller.depth);
         let address = depth
             .checked_sub(1)

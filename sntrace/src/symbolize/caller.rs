@@ -30,9 +30,9 @@ use super::wrappers::{self, Operator};
 
 /// The function that an event is attributed to.
 ///
-/// Shared by all events that it explains, hence without a runtime address: that is the event's
+/// One for all events that it explains, hence without a runtime address: that is the event's
 /// own (`caller` for depth 0, else the frame `depth - 1` beyond it).
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// Number of this caller: dense, from 0, in the order of their first events.
     pub id: u32,
@@ -71,7 +71,9 @@ pub struct CallerFinder<'f> {
     recent: Box<[Recent]>,
     sites: Vec<Site>,
     site_numbers: AddressMap<(FileId, u64), SiteNumber>,
-    callers: AddressMap<CallerKey, Arc<Caller>>,
+    /// By [`Caller::id`].
+    callers: Vec<Caller>,
+    caller_numbers: AddressMap<CallerKey, u32>,
     unnamed_sites: u64,
 }
 
@@ -103,7 +105,9 @@ struct Site {
     /// The outermost global operator among the frames inside the caller.
     operator: Option<Operator>,
     /// The answer where this address alone gives it, as nearly all do: spares the third level.
-    plain: Option<Arc<Caller>>,
+    plain: Option<u32>,
+    /// The same for who wants the direct caller.
+    raw: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,6 +143,7 @@ impl<'f> CallerFinder<'f> {
             caller: None,
             operator: None,
             plain: None,
+            raw: None,
         };
         let empty = Recent {
             generation: 0,
@@ -150,7 +155,8 @@ impl<'f> CallerFinder<'f> {
             recent: vec![empty; 1 << RECENT_BITS].into_boxed_slice(),
             sites: vec![nowhere],
             site_numbers: AddressMap::default(),
-            callers: AddressMap::default(),
+            callers: Vec::new(),
+            caller_numbers: AddressMap::default(),
             unnamed_sites: 0,
         }
     }
@@ -168,19 +174,12 @@ impl<'f> CallerFinder<'f> {
 
     /// The caller of an event of `op` with the return address `caller` and those beyond it,
     /// inner to outer, in an image with these modules. With `raw`, the function at `caller`
-    /// itself, wrapper or not.
-    pub fn find(
-        &mut self,
-        map: &ModuleMap,
-        op: Op,
-        caller: u64,
-        beyond: &[u64],
-        raw: bool,
-    ) -> Arc<Caller> {
+    /// itself, wrapper or not. Its number, for [`CallerFinder::caller`].
+    pub fn find(&mut self, map: &ModuleMap, op: Op, caller: u64, beyond: &[u64], raw: bool) -> u32 {
         let first = self.site(map, caller);
         let site = &self.sites[first as usize];
-        if !raw && let Some(plain) = &site.plain {
-            return plain.clone();
+        if let Some(known) = if raw { site.raw } else { site.plain } {
+            return known;
         }
         let direct = site.verdict() == Verdict::Direct;
         let mut key = CallerKey {
@@ -216,16 +215,32 @@ impl<'f> CallerFinder<'f> {
             }
             key.operator = operator.and_then(|operator| operator_of(op, operator));
         }
-        if let Some(known) = self.callers.get(&key) {
-            return known.clone();
-        }
-        let new = Arc::new(self.describe(key));
-        self.callers.insert(key, new.clone());
+        let number = match self.caller_numbers.get(&key) {
+            Some(&known) => known,
+            None => {
+                let new = self.describe(key);
+                let number = new.id;
+                self.callers.push(new);
+                self.caller_numbers.insert(key, number);
+                number
+            }
+        };
         let site = &mut self.sites[first as usize];
-        if !raw && direct && site.operator.is_none() {
-            site.plain = Some(new.clone());
+        if raw {
+            site.raw = Some(number);
+        } else if direct && site.operator.is_none() {
+            site.plain = Some(number);
         }
-        new
+        number
+    }
+
+    /// The caller with this number.
+    ///
+    /// # Panics
+    /// Where [`CallerFinder::find`] never gave it.
+    #[must_use]
+    pub fn caller(&self, number: u32) -> &Caller {
+        &self.callers[number as usize]
     }
 
     /// Whether an event with this return address needs the frame beyond it to tell its caller.
@@ -294,6 +309,7 @@ impl<'f> CallerFinder<'f> {
             caller,
             operator,
             plain: None,
+            raw: None,
         };
         // More than four thousand million call sites would not fit in memory anyway.
         let number = SiteNumber::try_from(self.sites.len()).unwrap_or(NOWHERE);

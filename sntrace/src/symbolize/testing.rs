@@ -7,8 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{FileId, Frame, Locator, ModuleMap, Symbolizer};
-use crate::trace::Module;
+use super::{Caller, CallerFinder, FileId, Frame, Locator, ModuleMap, Symbolizer};
+use crate::trace::{Module, Op};
 
 /// A folder to build in.
 pub(super) struct Workshop(tempfile::TempDir);
@@ -44,9 +44,8 @@ impl Workshop {
             .output();
         let output = output.unwrap_or_else(|error| {
             let package = match tool {
-                "clang-14" => "clang-14",
-                "llvm-dwp-14" => "llvm-14",
-                "dwz" => "dwz",
+                "clang" => "clang",
+                "llvm-dwp" => "llvm",
                 "xz" => "xz-utils",
                 "rustc" => "(rustup)",
                 _ => "build-essential",
@@ -162,6 +161,19 @@ fn is_call(line: &str) -> bool {
 fn address_of(line: &str) -> u64 {
     let address = line.split(':').next().unwrap_or_default().trim();
     u64::from_str_radix(address, 16).unwrap_or_else(|_| panic!("no address: {line}"))
+}
+
+/// What a finder finds, to be kept while it finds more.
+pub(super) fn caller_of(
+    finder: &mut CallerFinder<'_>,
+    map: &ModuleMap,
+    op: Op,
+    caller: u64,
+    beyond: &[u64],
+    raw: bool,
+) -> Caller {
+    let number = finder.find(map, op, caller, beyond, raw);
+    finder.caller(number).clone()
 }
 
 /// A locator that looks for debug files in `folder` only.

@@ -2,7 +2,7 @@
 
 use sntrace_format::verdict::Verdict;
 
-use super::super::testing::{Workshop, locator_for};
+use super::super::testing::{Workshop, caller_of, locator_for};
 use super::super::{CallerFinder, ModuleMap};
 use crate::trace::Op;
 
@@ -80,23 +80,28 @@ fn the_caller_is_the_first_that_is_no_wrapper() {
             program.after("main", "name_of"),
         ],
     );
-    let found = finder.find(&map, Op::Malloc, first, &beyond, false);
+    let found = caller_of(&mut finder, &map, Op::Malloc, first, &beyond, false);
     assert_eq!((&*found.name, found.depth), ("name_of", 2));
     assert_eq!(found.file_address, beyond[1] - BASE);
     assert_eq!(found.location.as_ref().unwrap().1, 7);
     assert_eq!((found.operator, found.verdict), (None, Verdict::Wrapper));
-    // The same question gets the same answer, shared.
-    assert!(std::sync::Arc::ptr_eq(
-        &found,
-        &finder.find(&map, Op::Malloc, first, &beyond, false)
-    ));
+    // The same question gets the same answer.
+    let again = caller_of(&mut finder, &map, Op::Malloc, first, &beyond, false);
+    assert_eq!(found, again);
     // Raw: the direct caller.
-    let raw = finder.find(&map, Op::Malloc, first, &beyond, true);
+    let raw = caller_of(&mut finder, &map, Op::Malloc, first, &beyond, true);
     assert_eq!((&*raw.name, raw.depth), ("xmalloc", 0));
     // Wrappers only: the outermost of them.
-    let cut = finder.find(&map, Op::Malloc, first, &beyond[..1], false);
+    let cut = caller_of(&mut finder, &map, Op::Malloc, first, &beyond[..1], false);
     assert_eq!((&*cut.name, cut.depth), ("xstrdup", 1));
-    let ended = finder.find(&map, Op::Malloc, first, &[beyond[0], 0, beyond[1]], false);
+    let ended = caller_of(
+        &mut finder,
+        &map,
+        Op::Malloc,
+        first,
+        &[beyond[0], 0, beyond[1]],
+        false,
+    );
     assert_eq!((&*ended.name, ended.depth), ("xstrdup", 1));
     assert_eq!(finder.verdict(&map, first), Verdict::Wrapper);
     assert_eq!(finder.verdict(&map, beyond[0]), Verdict::Wrapper);
@@ -114,29 +119,43 @@ fn an_operator_among_the_wrappers_is_what_was_called() {
     let in_new = program.after("_Znwm", "malloc");
     let in_new_array = program.after("_Znam", "_Znwm");
     let in_table = program.after("table", "_Znam");
-    let found = finder.find(&map, Op::Malloc, in_new, &[in_new_array, in_table], false);
+    let found = caller_of(
+        &mut finder,
+        &map,
+        Op::Malloc,
+        in_new,
+        &[in_new_array, in_table],
+        false,
+    );
     assert_eq!(
         (&*found.name, found.operator),
         ("table", Some(Op::NewArray))
     );
     // The array form lives as long as the frames show it.
-    let plain = finder.find(&map, Op::Malloc, in_new, &[in_table], false);
+    let plain = caller_of(&mut finder, &map, Op::Malloc, in_new, &[in_table], false);
     assert_eq!((&*plain.name, plain.operator), ("table", Some(Op::New)));
-    let aligned = finder.find(&map, Op::AlignedAlloc, in_new, &[in_table], false);
+    let aligned = caller_of(
+        &mut finder,
+        &map,
+        Op::AlignedAlloc,
+        in_new,
+        &[in_table],
+        false,
+    );
     assert_eq!(aligned.operator, Some(Op::NewAligned));
     // An operator that was recorded as such stays what it is.
-    let hooked = finder.find(&map, Op::New, in_table, &[], false);
+    let hooked = caller_of(&mut finder, &map, Op::New, in_table, &[], false);
     assert_eq!((&*hooked.name, hooked.operator), ("table", None));
     let freed = [
         program.after("_ZdlPv", "free"),
         program.after("drop_table", "_ZdlPv"),
     ];
-    let found = finder.find(&map, Op::Free, freed[0], &freed[1..], false);
+    let found = caller_of(&mut finder, &map, Op::Free, freed[0], &freed[1..], false);
     assert_eq!(
         (&*found.name, found.operator),
         ("drop_table", Some(Op::Delete))
     );
-    let raw = finder.find(&map, Op::Malloc, in_new, &[in_table], true);
+    let raw = caller_of(&mut finder, &map, Op::Malloc, in_new, &[in_table], true);
     assert_eq!(
         (&*raw.name, raw.operator),
         ("operator new(unsigned long)", None)
@@ -151,8 +170,7 @@ fn an_address_is_named_by_what_was_mapped_at_the_time() {
     let mut map = program.map(&finder);
     let address = program.after("table", "_Znam");
     let name = |finder: &mut CallerFinder<'_>, map: &ModuleMap| {
-        finder
-            .find(map, Op::New, address, &[], false)
+        caller_of(finder, map, Op::New, address, &[], false)
             .name
             .to_string()
     };
@@ -166,9 +184,16 @@ fn an_address_is_named_by_what_was_mapped_at_the_time() {
     let mut module = program.shop.module(&program.path);
     (module.start, module.end, module.bias) = (0x1000_0000, 0x1010_0000, 0x1000_0000);
     other.add(module);
-    let here = finder.find(&forked, Op::New, address, &[], false);
-    let there = finder.find(&other, Op::New, address - BASE + 0x1000_0000, &[], false);
-    assert!(std::sync::Arc::ptr_eq(&here, &there));
+    let here = caller_of(&mut finder, &forked, Op::New, address, &[], false);
+    let there = caller_of(
+        &mut finder,
+        &other,
+        Op::New,
+        address - BASE + 0x1000_0000,
+        &[],
+        false,
+    );
+    assert_eq!(here, there);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::testing::{Workshop, locator_for, map_of};
+use super::super::testing::{Workshop, caller_of, locator_for, map_of};
 use super::super::{CallerFinder, Locator, Symbolizer};
 use super::debug_info::{INLINED, build, frames};
 use crate::trace::Op;
@@ -92,13 +92,20 @@ fn a_stripped_file_has_its_dynamic_symbols_and_offsets() {
     (module.start, module.end, module.bias) =
         (0x7f00_0000_0000, 0x7f00_0001_0000, 0x7f00_0000_0000);
     map.add(module);
-    let caller = finder.find(&map, Op::Calloc, 0x7f00_0000_0000 + hidden, &[], false);
+    let caller = caller_of(
+        &mut finder,
+        &map,
+        Op::Calloc,
+        0x7f00_0000_0000 + hidden,
+        &[],
+        false,
+    );
     assert_eq!(*caller.name, format!("inline.so+{hidden:#x}"));
     assert_eq!(caller.function, None);
     assert_eq!(caller.module.as_deref(), Some(&*library));
     assert_eq!(caller.file_address, hidden);
     assert_eq!(finder.notes().unnamed_sites, 1);
-    let nowhere = finder.find(&map, Op::Calloc, 0x1234, &[], false);
+    let nowhere = caller_of(&mut finder, &map, Op::Calloc, 0x1234, &[], false);
     assert_eq!((&*nowhere.name, &nowhere.module), ("???", &None));
     assert_eq!(finder.notes().unnamed_sites, 1);
 }
@@ -184,6 +191,6 @@ fn what_no_file_backs_is_named_by_its_module() {
         build_id: vec![],
         path: b"[vdso]".to_vec(),
     });
-    let caller = finder.find(&map, Op::Malloc, 0x1234, &[], false);
+    let caller = caller_of(&mut finder, &map, Op::Malloc, 0x1234, &[], false);
     assert_eq!(&*caller.name, "[vdso]+0x234");
 }

@@ -1,16 +1,15 @@
 //! Names as C++ and Rust programmers write them, from what their compilers emit.
 
-use super::super::testing::{Workshop, locator_for};
+use super::super::testing::{Workshop, caller_of, locator_for};
 use super::super::{Caller, CallerFinder};
 use crate::trace::Op;
-use std::sync::Arc;
 
-fn caller(shop: &Workshop, library: &str, op: Op, address: u64, raw: bool) -> Arc<Caller> {
+fn caller(shop: &Workshop, library: &str, op: Op, address: u64, raw: bool) -> Caller {
     let locator = locator_for(shop.folder());
     let mut finder = CallerFinder::new(&locator);
     let mut map = finder.new_map();
     map.add(shop.module(library));
-    finder.find(&map, op, address, &[], raw)
+    caller_of(&mut finder, &map, op, address, &[], raw)
 }
 
 const METHODS: &str = "#include <cstddef>
