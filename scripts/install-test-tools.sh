@@ -10,6 +10,7 @@ set -euo pipefail
 packages=(
     binutils gcc g++ libc6-dev          # test programs in C and C++
     musl-tools                          # the same for musl
+    clang llvm                          # debug information as others write it
     zlib1g-dev                          # a program with zlib, shared and static
     libjemalloc2 libmimalloc2.0 libgoogle-perftools4 libtcmalloc-minimal4
     valgrind                            # a witness of the counts; the other is in libc6 itself
@@ -17,11 +18,33 @@ packages=(
     bsdutils util-linux procps          # script, setarch, ps
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 )
-# 32-bit programs. Not gcc-multilib: that one conflicts with the cross compilers.
-packages+=("gcc-12-multilib")
 if [ "${1:-}" = --cross ]; then
-    packages+=(qemu-user-static)
+    packages+=(g++-aarch64-linux-gnu qemu-user-static)
 fi
+
+as_root() {
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || {
+            echo "$0: not root and no sudo; please run: $*" >&2
+            exit 1
+        }
+        set -- sudo "$@"
+    fi
+    "$@" </dev/null >&2
+}
+
+# The version of gcc that is this system's own, where apt knows its packages.
+own_gcc() {
+    apt-cache depends --important gcc 2>/dev/null | sed -nE 's/^ *Depends: gcc-([0-9]+)$/\1/p'
+}
+
+# 32-bit programs. Not gcc-multilib: that one conflicts with the cross compilers.
+gcc=$(own_gcc)
+if [ -z "$gcc" ]; then
+    as_root apt-get update -qq
+    gcc=$(own_gcc)
+fi
+packages+=("gcc-${gcc:?no package gcc: is this a Debian system?}-multilib")
 
 missing=()
 for package in "${packages[@]}"; do
@@ -30,15 +53,7 @@ for package in "${packages[@]}"; do
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
-as_root=()
-if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null || {
-        echo "$0: not root and no sudo; please install: ${missing[*]}" >&2
-        exit 1
-    }
-    as_root=(sudo)
-fi
 echo "$0: installing ${missing[*]}" >&2
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null >&2
+as_root apt-get update -qq
+as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -qq -y --no-install-recommends "${missing[@]}"
