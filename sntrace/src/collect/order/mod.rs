@@ -49,8 +49,6 @@ pub const SKEW_NS: u64 = 10_000;
 const CLOSE_NS: u64 = 120;
 /// How long a chain of moves, each of which waits for the next, can be; one a thread.
 const FETCHED_MAX: u32 = 200;
-/// How far behind a blocked message the move it waits for is looked for.
-const BEHIND_MAX: usize = 10_000;
 /// How long an event that came through the pipe waits for its cause: the thread that does the
 /// causing may be paused between the call and its message, and no lane tells that it is.
 const PIPE_PATIENCE_NS: u64 = 2_000_000_000;
@@ -80,15 +78,29 @@ impl Source {
         if self.fetched >= FETCHED_MAX {
             return false;
         }
-        let mut behind = self.waiting.iter().take(BEHIND_MAX);
+        // All of them: the mover may be paused while a quick thread writes thousands.
+        let mut behind = self.waiting.iter();
         let place = behind.position(|held| moves_away(&held.delivery, missing, time));
         let Some(mover) = place.and_then(|at| self.waiting.remove(at)) else {
             return false;
         };
+        self.put_first(mover, time);
+        true
+    }
+
+    /// A move that comes before the head, for which it happened.
+    fn put_first(&mut self, mover: Waiting, time: u64) {
         self.waiting.push_front(Waiting { time, ..mover });
         self.fetched += 1;
         self.blocked = None;
-        true
+    }
+
+    /// The time of the head, if that waits for this move in the pipe.
+    fn waits_in_pipe_for(&self, delivery: &Delivery) -> Option<u64> {
+        self.from_pipe?;
+        let (want, head) = (self.blocked?, self.waiting.front()?);
+        let waits = self.fetched < FETCHED_MAX && moves_away(delivery, want.missing, head.time);
+        waits.then_some(head.time)
     }
 }
 
@@ -205,19 +217,19 @@ impl Orderer {
         {
             *source_of = at;
         }
-        if source.from_pipe.is_some()
-            && let Some(want) = source.blocked
-            && let Some(head) = source.waiting.front()
-            && moves_away(&delivery, want.missing, head.time)
-        {
-            source.blocked = None;
-            self.blocked -= 1;
-        }
-        source.waiting.push_back(Waiting {
+        let awaited = source.waits_in_pipe_for(&delivery);
+        let waiting = Waiting {
             time,
             image,
             delivery,
-        });
+        };
+        match awaited {
+            Some(head_time) => {
+                source.put_first(waiting, head_time);
+                self.blocked -= 1;
+            }
+            None => source.waiting.push_back(waiting),
+        }
         self.buffered += 1;
     }
 

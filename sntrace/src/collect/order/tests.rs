@@ -173,6 +173,26 @@ fn the_pipe_waits_for_a_release_that_is_on_its_way() {
 }
 
 #[test]
+fn the_pipe_finds_a_release_behind_what_a_quick_thread_wrote_meanwhile() {
+    let mut orderer = Orderer::new();
+    let timeline = Timeline::begin(Clock::Monotonic);
+    let (quick, mover) = (orderer.thread(IMAGE, 1), orderer.thread(IMAGE, 2));
+    orderer.deliver_from_pipe(IMAGE, 1, by(mover, malloc(16)));
+    orderer.deliver_from_pipe(IMAGE, 3, by(quick, malloc(16)));
+    for pair in 0..25_000 {
+        orderer.deliver_from_pipe(IMAGE, 4 + pair, by(quick, malloc(64)));
+        orderer.deliver_from_pipe(IMAGE, 4 + pair, by(quick, free(64)));
+    }
+    // Paused after it had moved, before it could say so.
+    orderer.deliver_from_pipe(IMAGE, 4, by(mover, realloc(16, 2, 32)));
+    let mut out = Batch::default();
+    let watermark = timeline.ticks_in(1_000_000_000);
+    while orderer.advance(watermark, false, usize::MAX, &timeline, &mut out) {}
+    assert_eq!((out.items.len(), orderer.buffered()), (50_003, 0));
+    assert_eq!(orderer.statistics().unseen_releases, 0);
+}
+
+#[test]
 fn what_is_heard_of_an_image_after_its_end_stops_nothing() {
     let mut orderer = Orderer::new();
     let timeline = Timeline::begin(Clock::Monotonic);
