@@ -395,7 +395,6 @@ fn small_with_frame(value: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "differs in this crate's test profile: not understood yet"]
 fn stacks_through_signal_handlers_equal_the_platforms() {
     const SIGNALS: usize = 500;
     let mut live = Live::new();
