@@ -166,11 +166,13 @@ macro_rules! entry {
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {
             core::arch::naked_asm!(
+                ".cfi_startproc",
                 "endbr64",
                 concat!("mov ", $sp, ", rsp"),
                 concat!("mov ", $fp, ", rbp"),
                 concat!("mov ", $ra, ", [rsp]"),
                 "jmp {body}",
+                ".cfi_endproc",
                 body = sym $body,
             )
         }
