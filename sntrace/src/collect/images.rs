@@ -106,6 +106,10 @@ impl Collector {
             // Whatever they wrote is in the pipe by now, which one call empties. It must be heard
             // before the word that they ended.
             self.read_pipe();
+            for lane in self.lanes.iter_mut().flatten() {
+                lane.ended |= ended.contains(&lane.image);
+            }
+            self.read_lanes(now, send);
         }
         for id in ended {
             if let Some(segment) = self.segment.clone() {
@@ -132,7 +136,7 @@ impl Collector {
         }
     }
 
-    /// Reads what an image that has ended left in its lanes, and gives them back.
+    /// Reads all that an image that has ended left in its lanes, and gives them back.
     fn read_ended(&mut self, segment: &Segment, id: ImageId, now: u64, send: &mut dyn Downstream) {
         // It may have claimed more since the last look; what is emitted must not overtake them.
         self.know_lanes(segment);
@@ -141,10 +145,10 @@ impl Collector {
             let Some(mut lane) = self.lanes[index].take_if(|lane| lane.image == id) else {
                 continue;
             };
-            let position = lane.consumer.progress().position;
-            self.read_lane(segment, &mut lane, position, now, send);
+            lane.ended = true;
+            lane.look();
+            self.read_lane(segment, &mut lane, u64::MAX, now, send);
             self.statistics.dropped_events += lane.consumer.header().dropped();
-            lane.inside = None;
             lane.clean_until = u64::MAX;
             self.lanes[index] = Some(lane);
             if self.orderer.buffered() > BUFFERED_MAX / 4 {

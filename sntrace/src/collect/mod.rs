@@ -39,7 +39,7 @@ use segment::Segment;
 use ticks::{Clock, Timeline};
 
 /// Deliveries held back at most while a thread is stopped inside a record.
-pub const BUFFERED_MAX: usize = 200_000;
+pub const BUFFERED_MAX: usize = 100_000;
 /// How long a thread inside a record is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// Items in a batch.
@@ -194,38 +194,26 @@ impl Collector {
         any
     }
 
-    /// The time before which everything has been delivered.
-    fn watermark(&mut self, now: u64) -> u64 {
-        let bound = |lanes: &mut dyn Iterator<Item = &Lane>| {
-            lanes.map(|lane| lane.clean_until).min().unwrap_or(now)
-        };
-        let all = bound(&mut self.lanes.iter().flatten());
-        if !self
-            .lanes
-            .iter()
-            .flatten()
-            .any(|lane| lane.is_stopped(PATIENCE))
-        {
-            return all;
+    /// The time before which everything has been delivered, and whether some threads were not
+    /// waited for.
+    fn certain_until(&self) -> (u64, bool) {
+        let (mut all, mut without) = (u64::MAX, u64::MAX);
+        for lane in self.lanes.iter().flatten() {
+            all = all.min(lane.clean_until);
+            if !lane.is_stopped(PATIENCE) {
+                without = without.min(lane.clean_until);
+            }
         }
-        let without = bound(
-            &mut self
-                .lanes
-                .iter()
-                .flatten()
-                .filter(|lane| !lane.is_stopped(PATIENCE)),
-        );
-        if without > all {
-            self.statistics.impatient += 1;
-        }
-        without
+        (without, without > all)
     }
 
     fn emit(&mut self, now: u64, finally: bool, send: &mut dyn Downstream) {
-        let watermark = if self.lanes.is_empty() {
-            now
-        } else {
-            self.watermark(now)
+        let (certain, impatient) = self.certain_until();
+        self.statistics.impatient += u64::from(impatient);
+        let watermark = match certain {
+            // No lane that could say anything.
+            u64::MAX => now,
+            certain => certain,
         };
         loop {
             let more = self.orderer.advance(

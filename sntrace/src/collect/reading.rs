@@ -1,16 +1,25 @@
 //! Lanes and pipe, read: what is published becomes deliveries.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering;
 
 use sntrace_format::control::Control;
 use sntrace_format::layout::LANES;
 use sntrace_format::pipe::MessageHeader;
+use sntrace_format::ring::RING_WORDS;
 
 use super::lane::{Entry, Lane, LaneThread, decode_one};
 use super::order::{Delivery, Orderer};
 use super::segment::{self, Segment};
 use super::{BATCH_ITEMS, BUFFERED_MAX, Collector, Downstream};
 use crate::trace::{ImageId, Module};
+
+/// Words taken from all lanes together before the first of them are emitted: some hundred
+/// thousand events.
+const TAKEN_WORDS: u64 = 2 * RING_WORDS;
+/// Words taken from a lane at once at least.
+const PIECE_WORDS_MIN: u64 = 512;
 
 impl Collector {
     pub(super) fn read_lanes(&mut self, now: u64, send: &mut dyn Downstream) -> bool {
@@ -24,34 +33,59 @@ impl Collector {
             self.barrier_works = segment::barrier();
         }
         self.alone = claimed <= 1 && self.pipe_images.is_empty();
+        // Without a barrier a store may still be on its way; it never takes this long.
+        let margin = if self.barrier_works {
+            0
+        } else {
+            self.timeline.ticks_in(1_000_000)
+        };
+        let clean = now.saturating_sub(margin);
+        let mut unread = BinaryHeap::new();
+        for (index, lane) in self.lanes[..claimed].iter_mut().enumerate() {
+            let Some(lane) = lane else {
+                continue;
+            };
+            lane.look();
+            if lane.is_read() {
+                note_read(lane, clean, &self.orderer);
+            } else {
+                unread.push(Reverse((lane.clean_until, index)));
+            }
+        }
+        self.read_earliest_first(&segment, unread, clean, send)
+    }
+
+    /// Reads lanes piece by piece, always the one that the others' events wait for: what is
+    /// published in all of them together would be too much to hold.
+    fn read_earliest_first(
+        &mut self,
+        segment: &Segment,
+        mut unread: BinaryHeap<Reverse<(u64, usize)>>,
+        clean: u64,
+        send: &mut dyn Downstream,
+    ) -> bool {
+        let share = TAKEN_WORDS / unread.len().max(1) as u64;
+        let piece = share.clamp(PIECE_WORDS_MIN, RING_WORDS);
         let mut any = false;
-        let full = self.orderer.buffered() > BUFFERED_MAX;
-        for index in 0..claimed {
+        while let Some(Reverse((clean_until, index))) = unread.pop() {
+            if self.orderer.buffered() > BUFFERED_MAX && clean_until > self.certain_until().0 {
+                // All wait for a thread inside a record; more of what waits would help nobody.
+                break;
+            }
             let Some(mut lane) = self.lanes[index].take() else {
                 continue;
             };
-            let progress = lane.consumer.progress();
-            lane.note_inside(progress);
-            // A thread that holds the others up is read whatever happens.
-            if !full || progress.inside {
-                any |= self.read_lane(&segment, &mut lane, progress.position, now, send);
-                // Without a barrier a store may still be on its way; it never takes this long.
-                let margin = if self.barrier_works {
-                    0
-                } else {
-                    self.timeline.ticks_in(1_000_000)
-                };
-                let clean = match progress.inside {
-                    false => now.saturating_sub(margin),
-                    // What is being written is later than what was written before.
-                    true => self.orderer.last_time(lane.source),
-                };
-                lane.clean_until = lane.clean_until.max(clean);
+            any |= self.read_lane(segment, &mut lane, piece, clean, send);
+            if lane.is_read() {
+                note_read(&mut lane, clean, &self.orderer);
+            } else {
+                let last = self.orderer.last_time(lane.source);
+                lane.clean_until = lane.clean_until.max(last);
+                unread.push(Reverse((lane.clean_until, index)));
             }
             self.lanes[index] = Some(lane);
             if self.orderer.buffered() > BUFFERED_MAX / 4 {
-                // Emit in between, so that many full lanes don't add up.
-                self.emit(now, false, send);
+                self.emit(clean, false, send);
             }
         }
         any
@@ -78,23 +112,15 @@ impl Collector {
         while self.sources.len() <= index {
             self.sources.push(self.orderer.add_source());
         }
-        Lane {
-            consumer: segment.consumer(index),
-            image,
-            source: self.sources[index],
-            tid: 0,
-            thread: 0,
-            clean_until: 0,
-            inside: None,
-            damaged: false,
-        }
+        Lane::new(segment.consumer(index), image, self.sources[index])
     }
 
+    /// Reads at most `limit` words.
     pub(super) fn read_lane(
         &mut self,
         segment: &Segment,
         lane: &mut Lane,
-        position: u64,
+        limit: u64,
         now: u64,
         send: &mut dyn Downstream,
     ) -> bool {
@@ -106,7 +132,7 @@ impl Collector {
         // The only lane of the run: nothing earlier than `now` can come from anywhere else.
         let (alone, timeline, batch) = (self.alone, &self.timeline, &mut self.batch);
         let mut words = std::mem::take(&mut self.words);
-        let start = lane.take(position, &mut words);
+        let start = lane.take(limit, &mut words);
         lane.decode(start, &words, |thread, entry| match entry {
             Entry::Event {
                 event,
@@ -206,6 +232,16 @@ impl Collector {
             ImageId(number.unwrap_or(count) + 1)
         })
     }
+}
+
+/// A lane from which all that was published at the last look has been read.
+fn note_read(lane: &mut Lane, clean: u64, orderer: &Orderer) {
+    let until = match lane.inside {
+        None => clean,
+        // What is being written is later than what was written before.
+        Some(_) => orderer.last_time(lane.source),
+    };
+    lane.clean_until = lane.clean_until.max(until);
 }
 
 /// What a control message delivers, if anything, and the process id of an image that begins
