@@ -85,7 +85,7 @@ build_for_arm() {
 build_programs() {
     # sntrace looks for the loader that a program names: the path where it really is.
     local flags=(-g -O0 -Wall -Werror "-Wl,--dynamic-linker=$sysroot/lib/ld-linux-aarch64.so.1") name
-    for name in every_function processes; do
+    for name in every_function processes worker; do
         aarch64-linux-gnu-gcc -std=gnu11 "${flags[@]}" -o "$work/$name" "tests/programs/$name.c" || return
     done
     programs=(every_function "processes fork" "processes fork-of-fork" "processes raw-clone")
@@ -223,10 +223,22 @@ launcher_traces_children() {
     [ "$status" = 7 ] && grep -q 'malloc(777) = .*\[in_child\]' "$work/lines"
 }
 
+# A program that has cleared its environment starts another one, with more arguments than fit
+# into registers, or fewer.
+launcher_traces_exec() {
+    local transport=$1 way=$2 status=0
+    with_interpreter "$sntrace" --transport "$transport" -o "$work/lines" \
+        "$work/processes" "$way" "$work/worker" cleared >"$work/said" || status=$?
+    [ "$status" = 7 ] && grep -q 'malloc(888) = .*\[worked\]' "$work/lines" || return
+    case $way in
+    *-*) diff <(seq -s, "${way#*-}") <(sed -n 's/^arguments=\(.*\), .*/\1/p' "$work/said") >&2 ;;
+    esac
+}
+
 try_on_arm() {
     step hook_stands_alone || true
     step build_programs || return 0
-    local program transport
+    local program transport way
     for program in "${programs[@]}"; do
         # Words on purpose: a program and its arguments.
         # shellcheck disable=SC2086
@@ -244,6 +256,9 @@ try_on_arm() {
     for transport in shared pipe; do
         step launcher_traces_functions "$transport" || true
         step launcher_traces_children "$transport" || true
+        for way in vfork posix_spawn execv execl-3 execl-6 execle-5 execlp-20; do
+            step launcher_traces_exec "$transport" "$way" || true
+        done
     done
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::programs::{Build, tool};
-use crate::support::{Run, Sntrace, Transport, both_transports, number};
+use crate::support::{Run, Sntrace, Transport, bare, both_transports, called_by, number};
 
 /// Children as they announced themselves: `child=PID block=0x...`.
 #[track_caller]
@@ -90,13 +90,103 @@ ways! {
     fexecve = "fexecve", 1, 0;
     execveat = "execveat", 1, 0;
     an_exec_that_fails_changes_nothing = "exec-that-fails", 1, 0;
+    an_execl_that_fails_changes_nothing = "execl-that-fails", 1, 0;
+    execle = "execle", 1, 0;
+    execlp_with_a_long_list = "execlp-20", 1, 0;
     exec_after_clearenv = "unsetenv", 1, 0;
     closefrom_does_not_cut_the_trace = "closefrom", 2, 1;
     close_range_does_not_cut_the_trace = "close_range", 2, 1;
     setsid = "setsid", 1, 1;
 }
 
+/// What processes said of their arguments and environments, in an order that does not depend on
+/// where the two variables stand.
+fn given(stdout: &str) -> Vec<Vec<String>> {
+    let lines = stdout.lines();
+    lines
+        .filter(|line| line.starts_with("arguments=") || line.starts_with("own="))
+        .map(|line| {
+            let mut words: Vec<String> = line.split([',', ' ']).map(str::to_owned).collect();
+            words.sort();
+            words
+        })
+        .collect()
+}
+
+/// Ways to start a program from one that has cleared its environment, or replaced it by one of its
+/// own: the trace goes on, and nobody has another environment than without sntrace.
+macro_rules! without_an_environment {
+    ($($name:ident = $way:literal, $after:literal;)*) => { both_transports! { $(
+        fn $name(transport) {
+            let (program, worker) = (Build::c("processes.c").path(), Build::c("worker.c").path());
+            for environment in ["cleared", "own"] {
+                let words = [program.to_str().unwrap(), $way, worker.to_str().unwrap(), environment];
+                let run = Sntrace::new(transport).options(&["--pid"]).run(&words).exits(7);
+                every_child_is_traced(&run, 1);
+                let text = run.lines_text();
+                assert_eq!(called_by(&run.parse(&text), "after").len(), $after * 2);
+                let given = given(&run.stdout());
+                assert_eq!(given, self::given(&bare(&words)), "{environment}");
+                assert_eq!(given.len(), 1 + $after, "{}", run.stdout());
+            }
+        }
+    )* } };
+}
+
+mod without_an_environment {
+    use super::*;
+
+    without_an_environment! {
+        system = "system", 1;
+        popen = "popen", 1;
+        posix_spawn = "posix_spawn", 1;
+        posix_spawnp = "posix_spawnp", 1;
+        vfork_and_exec = "vfork", 1;
+        execv = "execv", 0;
+        execve = "execve", 0;
+        execvp = "execvp", 0;
+        execvpe = "execvpe", 0;
+        execl = "execl", 0;
+        execle = "execle", 0;
+        execle_with_another = "execle-few", 0;
+        execlp = "execlp", 0;
+        execl_whose_null_is_the_last_register_of_x86_64 = "execl-3", 0;
+        execl_whose_null_is_on_the_stack = "execl-4", 0;
+        execl_whose_null_is_on_the_stack_of_aarch64 = "execl-6", 0;
+        execle_whose_environment_is_on_the_stack = "execle-5", 0;
+        execlp_with_a_long_list = "execlp-20", 0;
+        execveat = "execveat", 0;
+    }
+
+    both_transports! {
+        fn fexecve(transport) {
+            let (program, worker) = (Build::c("processes.c").path(), Build::c("worker.c").path());
+            let words = |environment| [program.to_str().unwrap(), "fexecve", worker.to_str().unwrap(), environment];
+            let run = Sntrace::new(transport).options(&["--pid"]).run(&words("own")).exits(7);
+            every_child_is_traced(&run, 1);
+            assert_eq!(given(&run.stdout()), given(&bare(&words("own"))));
+            // Without an array it fails, in glibc: so it must with sntrace.
+            let run = Sntrace::new(transport).run(&words("cleared")).exits(87);
+            assert_eq!(given(&run.stdout()), given(&bare(&words("cleared"))));
+        }
+    }
+}
+
 both_transports! {
+    fn a_program_that_changes_its_environment_meanwhile_notices_nothing(transport) {
+        let worker = Build::c("worker.c").path();
+        // A program that is not position-independent has a copy of `environ`.
+        for option in ["-pie", "-no-pie"] {
+            let program = Build::c("environments.c").flags(&["-pthread", option]).path();
+            let words = [program.to_str().unwrap(), worker.to_str().unwrap()];
+            let run = Sntrace::new(transport).options(&["--pid"]).run(&words).succeeds();
+            assert_eq!(run.stdout(), bare(&words), "{option}");
+            let mut workers = 0;
+            run.each_line(|line| workers += u32::from(line.caller == "worked" && line.returned.is_some()));
+            assert_eq!(workers, 3 * 52);
+        }
+    }
+
     fn a_daemon_is_traced_until_it_ends(transport) {
         let run = run(transport, "daemon").succeeds();
         every_child_is_traced(&run, 1);

@@ -74,6 +74,17 @@ pub fn absolute(name: &OsStr) -> PathBuf {
     }
 }
 
+/// What the same command prints without sntrace, in the same environment.
+pub fn bare(program: &[&str]) -> String {
+    let mut command = Command::new(absolute(OsStr::new(program[0])));
+    let output = clean(command.args(&program[1..]))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// One invocation of sntrace, in the making.
 pub struct Sntrace {
     options: Vec<OsString>,

@@ -6,18 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
 use crate::programs::{Build, tool};
-use crate::support::{Sntrace, Transport, absolute, both_transports, clean};
-
-/// What the same command prints without sntrace, in the same environment.
-fn bare(program: &[&str]) -> String {
-    let mut command = Command::new(absolute(OsStr::new(program[0])));
-    let output = clean(command.args(&program[1..]))
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
+use crate::support::{Sntrace, Transport, bare, both_transports, clean};
 
 both_transports! {
     fn the_exit_status_is_the_programs(transport) {

@@ -1,5 +1,7 @@
-/* processes WAY [WORKER]: starts another process in one of many ways; each that is started says
- * who it is and takes a block. WORKER is the program to exec (tests/programs/worker.c). */
+/* processes WAY [WORKER [cleared|own]]: starts another process in one of many ways; each that is
+ * started says who it is and takes a block. WORKER is the program to exec
+ * (tests/programs/worker.c). `cleared`: without any environment; `own`: with one of the program's
+ * own making. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +16,7 @@
 
 extern char **environ;
 static char *worker;
+static int cleared;
 
 __attribute__((noinline)) static void before(void) { free(malloc(501)); }
 __attribute__((noinline)) static void after(void) { free(malloc(502)); }
@@ -47,15 +50,34 @@ static void close_everything(int way)
     close(900);
 }
 
+/* What the program's own environment is, which nothing that it calls may change. */
+static void say_own(void)
+{
+    say("own=%d", environ != NULL);
+    for (char **entry = environ; entry && *entry; entry++)
+        if (strncmp(*entry, "LD_PRELOAD=/", 12) && strncmp(*entry, "SNTRACE_RUN=", 12))
+            say(",%s", *entry);
+        else if (cleared)
+            say(",not cleared");
+    say("\n");
+}
+
 int main(int argc, char **argv)
 {
     const char *way = argc > 1 ? argv[1] : "";
     worker = argc > 2 ? argv[2] : "/bin/true";
     char *arguments[] = {worker, "worked", NULL}, *nothing[] = {NULL};
+    static char *few[] = {"FIRST=1", "LD_PRELOAD=libm.so.6", "LAST=2", NULL};
     pid_t pid = -1;
     int status = 0;
     say("parent=%d\n", getpid());
     before();
+    if (argc > 3) {
+        cleared = 1;
+        clearenv();
+        if (!strcmp(argv[3], "own"))
+            environ = few;
+    }
 
     if (!strcmp(way, "fork")) {
         if ((pid = fork()) == 0) {
@@ -88,6 +110,10 @@ int main(int argc, char **argv)
         status = wait_for(pid);
     } else if (!strcmp(way, "posix_spawn")) {
         if (posix_spawn(&pid, worker, NULL, NULL, arguments, environ))
+            return 88;
+        status = wait_for(pid);
+    } else if (!strcmp(way, "posix_spawnp")) {
+        if (posix_spawnp(&pid, worker, NULL, NULL, arguments, environ))
             return 88;
         status = wait_for(pid);
     } else if (!strcmp(way, "posix_spawnp-no-environment")) {
@@ -123,8 +149,22 @@ int main(int argc, char **argv)
             execl(worker, worker, "worked", NULL);
         else if (!strcmp(way, "execle"))
             execle(worker, worker, "worked", NULL, nothing);
+        else if (!strcmp(way, "execle-few"))
+            execle(worker, worker, "worked", NULL, few);
         else if (!strcmp(way, "execlp"))
             execlp(worker, worker, "worked", NULL);
+        /* As many as fit into registers, one less and more, and far more. */
+        else if (!strcmp(way, "execl-3"))
+            execl(worker, worker, "1", "2", "3", NULL);
+        else if (!strcmp(way, "execl-4"))
+            execl(worker, worker, "1", "2", "3", "4", NULL);
+        else if (!strcmp(way, "execl-6"))
+            execl(worker, worker, "1", "2", "3", "4", "5", "6", NULL);
+        else if (!strcmp(way, "execle-5"))
+            execle(worker, worker, "1", "2", "3", "4", "5", NULL, few);
+        else if (!strcmp(way, "execlp-20"))
+            execlp(worker, worker, "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15",
+                   "16", "17", "18", "19", "20", NULL);
         else if (!strcmp(way, "fexecve"))
             fexecve(open(worker, O_RDONLY | O_CLOEXEC), arguments, environ);
         else if (!strcmp(way, "execveat"))
@@ -133,6 +173,11 @@ int main(int argc, char **argv)
             execv("/nonexistent/program", arguments);
             in_child(); /* goes on as it was, and is still traced */
             return errno == ENOENT ? 7 : 86;
+        } else if (!strcmp(way, "execl-that-fails")) {
+            /* The list goes over the stack; what it returns to must be as it was. */
+            int result = execl("/nonexistent/program", "x", "1", "2", "3", "4", "5", "6", "7", "8", "9", NULL);
+            in_child();
+            return result == -1 && errno == ENOENT ? 7 : 86;
         }
         return 87;
     } else if (!strcmp(way, "unsetenv")) {
@@ -176,6 +221,8 @@ int main(int argc, char **argv)
     } else {
         return 85;
     }
+    if (cleared)
+        say_own();
     after();
     return status;
 }

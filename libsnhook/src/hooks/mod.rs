@@ -9,17 +9,32 @@
 //! handler, inside the real allocator (which may call itself by its public names), after a fork.
 
 pub mod aligned;
+pub mod exec;
 pub mod loader;
 pub mod malloc;
 pub mod mmap;
 pub mod operators;
 pub mod process;
 pub mod real;
+pub mod spawn;
 
 use sntrace_format::record::Op;
 
 use crate::record::{self, Site};
 use crate::thread::{self, Entered};
+
+/// Defines an interposed function of integer arguments that nobody asks who called it.
+macro_rules! export {
+    ($(#[$doc:meta])* fn $name:ident($($argument:ident),*) $body:block) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// Called by the program, by the C function's own contract.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
+        pub unsafe extern "C" fn $name($($argument: usize),*) -> usize $body
+    };
+}
+pub(crate) use export;
 
 /// Calls an allocation function and records the block it gave. `operands` as [`Op`] says.
 #[inline(always)]

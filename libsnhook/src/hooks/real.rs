@@ -76,9 +76,23 @@ reals! {
     EXECVP "execvp";
     EXECVPE "execvpe";
     FEXECVE "fexecve";
+    EXECVEAT "execveat";
+    EXECL "execl";
+    EXECLE "execle";
+    EXECLP "execlp";
     POSIX_SPAWN "posix_spawn";
     POSIX_SPAWNP "posix_spawnp";
+    PIDFD_SPAWN "pidfd_spawn";
+    PIDFD_SPAWNP "pidfd_spawnp";
+    SYSTEM "system";
+    POPEN "popen";
 }
+
+/// Address of the C library's `environ`, a pointer variable; 0 before the look-up. As [`Function`].
+///
+/// Not the next definition but the first one: a program that is not position-independent has a
+/// copy of the variable, which is then the C library's too.
+pub static ENVIRON: AtomicUsize = AtomicUsize::new(0);
 
 unsafe extern "C" {
     /// The one symbol that the hook needs from the program's C library.
@@ -96,8 +110,8 @@ fn next(name: &str) -> usize {
     unsafe { dlsym(NEXT, name.as_ptr().cast()) as usize }
 }
 
-/// Any definition of a name (ended by a zero), or 0.
-pub fn any(name: &str) -> usize {
+/// The first definition of a name (ended by a zero), or 0.
+fn any(name: &str) -> usize {
     // SAFETY: as in `next`.
     unsafe { dlsym(DEFAULT, name.as_ptr().cast()) as usize }
 }
@@ -114,6 +128,11 @@ pub fn resolve() {
             crate::ways::interpose::withdraw(name);
         }
     }
+    // The name that the C library uses itself. The one without underscores is the program's, too.
+    let mut environ = any("__environ\0");
+    if environ == 0 {
+        environ = any("environ\0");
+    }
     // A failed lookup leaves an error text behind, which the program would find if it asked for
     // one. Asking for it clears it (`man 3 dlerror`).
     let clear = any("dlerror\0");
@@ -126,6 +145,7 @@ pub fn resolve() {
     for (address, (_, function)) in addresses.iter().zip(TABLE) {
         function.store(*address, Ordering::Release);
     }
+    ENVIRON.store(environ, Ordering::Release);
 }
 
 /// A function that may be called before the hook has started: looked up now if need be.

@@ -459,3 +459,91 @@ macro_rules! new_entry {
     };
 }
 pub(crate) use new_entry;
+
+/// `exec_list!(name, body)` defines the interposed symbol `name` of a function whose arguments are
+/// a list of any length (execl), and calls `body` with the address of all of them, one word
+/// behind the other.
+///
+/// The first eight come in registers and the rest at the stack pointer (AAPCS64 §6.8.2). Stored
+/// below it, they join the rest: nothing is copied, and no list is too long.
+macro_rules! exec_list {
+    ($name:ident, $body:path) => {
+        #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// That of the function it stands for.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "hint #34",
+                "stp x29, x30, [sp, #-80]!",
+                ".cfi_def_cfa_offset 80",
+                ".cfi_offset x29, -80",
+                ".cfi_offset x30, -72",
+                "mov x29, sp",
+                "stp x0, x1, [sp, #16]",
+                "stp x2, x3, [sp, #32]",
+                "stp x4, x5, [sp, #48]",
+                "stp x6, x7, [sp, #64]",
+                "add x0, sp, #16",
+                "bl {body}",
+                "ldp x29, x30, [sp], #80",
+                ".cfi_restore x29",
+                ".cfi_restore x30",
+                ".cfi_def_cfa_offset 0",
+                "ret",
+                ".cfi_endproc",
+                body = sym $body,
+            )
+        }
+    };
+}
+pub(crate) use exec_list;
+
+/// `around!(name, before, after)` defines the interposed symbol `name` of a function with up to two
+/// integer arguments: `before(word)` returns the real function, `after(word)` is called when
+/// that has returned, with the address of the same word to keep something in. The frame in between
+/// has unwind information and no handler of its own: the real function may be left by the
+/// cancellation of its thread, which no frame of Rust's could be passed by.
+macro_rules! around {
+    ($name:ident, $before:path, $after:path) => {
+        #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// That of the function it stands for.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "hint #34",
+                "stp x29, x30, [sp, #-48]!",
+                ".cfi_def_cfa_offset 48",
+                ".cfi_offset x29, -48",
+                ".cfi_offset x30, -40",
+                "mov x29, sp",
+                "stp x0, x1, [sp, #16]",
+                "add x0, sp, #32",
+                "bl {before}",
+                "mov x16, x0",
+                "ldp x0, x1, [sp, #16]",
+                "blr x16",
+                "str x0, [sp, #16]",
+                "add x0, sp, #32",
+                "bl {after}",
+                "ldr x0, [sp, #16]",
+                "ldp x29, x30, [sp], #48",
+                ".cfi_restore x29",
+                ".cfi_restore x30",
+                ".cfi_def_cfa_offset 0",
+                "ret",
+                ".cfi_endproc",
+                before = sym $before,
+                after = sym $after,
+            )
+        }
+    };
+}
+pub(crate) use around;

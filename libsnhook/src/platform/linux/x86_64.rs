@@ -318,3 +318,104 @@ macro_rules! new_entry {
     };
 }
 pub(crate) use new_entry;
+
+/// `exec_list!(name, body)` defines the interposed symbol `name` of a function whose arguments are
+/// a list of any length (execl), and calls `body` with the address of all of them, one word
+/// behind the other.
+///
+/// The first six come in registers and the rest on the stack, above the return address. Stored in
+/// the place of that and below it, they join the rest: nothing is copied, and no list is too
+/// long. The return address moves down meanwhile.
+macro_rules! exec_list {
+    ($name:ident, $body:path) => {
+        #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// Called by the program, by the C function's own contract.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "endbr64",
+                "pop rax",
+                ".cfi_def_cfa_offset 0",
+                // The return address (16) is in rax (0).
+                ".cfi_register 16, 0",
+                "push r9",
+                ".cfi_adjust_cfa_offset 8",
+                "push r8",
+                ".cfi_adjust_cfa_offset 8",
+                "push rcx",
+                ".cfi_adjust_cfa_offset 8",
+                "push rdx",
+                ".cfi_adjust_cfa_offset 8",
+                "push rsi",
+                ".cfi_adjust_cfa_offset 8",
+                "push rdi",
+                ".cfi_adjust_cfa_offset 8",
+                "mov rdi, rsp",
+                "push rax",
+                ".cfi_adjust_cfa_offset 8",
+                ".cfi_offset 16, -56",
+                // The stack is aligned at a call.
+                "sub rsp, 8",
+                ".cfi_adjust_cfa_offset 8",
+                "call {body}",
+                "mov rcx, [rsp + 8]",
+                // In rcx (2).
+                ".cfi_register 16, 2",
+                "add rsp, 56",
+                ".cfi_def_cfa_offset 8",
+                "mov [rsp], rcx",
+                ".cfi_offset 16, -8",
+                "ret",
+                ".cfi_endproc",
+                body = sym $body,
+            )
+        }
+    };
+}
+pub(crate) use exec_list;
+
+/// `around!(name, before, after)` defines the interposed symbol `name` of a function with up to two
+/// integer arguments: `before(word)` returns the real function, `after(word)` is called when
+/// that has returned, with the address of the same word to keep something in. The frame in between
+/// has unwind information and no handler of its own: the real function may be left by the
+/// cancellation of its thread, which no frame of Rust's could be passed by.
+macro_rules! around {
+    ($name:ident, $before:path, $after:path) => {
+        #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// Called by the program, by the C function's own contract.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "endbr64",
+                "sub rsp, 24",
+                ".cfi_adjust_cfa_offset 24",
+                "mov [rsp], rdi",
+                "mov [rsp + 8], rsi",
+                "lea rdi, [rsp + 16]",
+                "call {before}",
+                "mov rdi, [rsp]",
+                "mov rsi, [rsp + 8]",
+                "call rax",
+                "mov [rsp], rax",
+                "lea rdi, [rsp + 16]",
+                "call {after}",
+                "mov rax, [rsp]",
+                "add rsp, 24",
+                ".cfi_adjust_cfa_offset -24",
+                "ret",
+                ".cfi_endproc",
+                before = sym $before,
+                after = sym $after,
+            )
+        }
+    };
+}
+pub(crate) use around;

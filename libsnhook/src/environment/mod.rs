@@ -2,7 +2,11 @@
 //!
 //! Read once from the kernel's copy (`/proc/self/environ`), which shows the environment as it was
 //! at exec: the C library's own may not be set up yet when the first `malloc` comes.
-//! Phase: load, and exec.
+//! [`complete`] makes the environment of a next program from the one that the program gives it,
+//! [`lent`] does so where the C library takes its own. Phase: load, and exec.
+
+pub mod complete;
+pub mod lent;
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +15,7 @@ use sntrace_format::env::{RUN_VALUE_MAX, RUN_VARIABLE};
 
 use crate::platform::sys;
 
+/// How the variable that loads the hook begins.
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
 
 /// A variable's text as the launcher set it, `NAME=value`, ended by a zero.
@@ -153,89 +158,9 @@ fn hook_path() -> &'static [u8] {
     &value[..end]
 }
 
-/// Returns `environment` if it leads a new program to this run, or a copy that does.
-///
-/// The copy lives in fresh pages: a `vfork` child runs on its parent's memory, and nothing here
-/// may allocate. If exec fails, they are lost; that is a few kilobytes for a failed call.
-///
-/// # Safety
-/// `environment` is null or a C array of C strings ended by null.
-pub unsafe fn complete(environment: usize) -> usize {
-    let (run, hook) = (RUN.get(), hook_path());
-    if run.is_empty() || hook.is_empty() || crate::state::mode() == crate::state::Mode::Off {
-        return environment;
-    }
-    let entries = environment as *const *const u8;
-    let (mut count, mut has_run, mut preload) = (0usize, false, None);
-    if !entries.is_null() {
-        loop {
-            // SAFETY: within the array, which ends with null.
-            let entry = unsafe { *entries.add(count) };
-            if entry.is_null() {
-                break;
-            }
-            // SAFETY: a C string.
-            let text = unsafe { core::ffi::CStr::from_ptr(entry.cast()) }.to_bytes();
-            has_run |= text == run;
-            if text.starts_with(PRELOAD) && preload.is_none() {
-                preload = Some((count, text));
-            }
-            count += 1;
-        }
-    }
-    let has_hook =
-        preload.is_some_and(|(_, text)| text.windows(hook.len()).any(|window| window == hook));
-    if has_run && has_hook {
-        return environment;
-    }
-    let theirs = preload.map_or(&[][..], |(_, text)| &text[PRELOAD.len()..]);
-    let pointers = (count + 3) * size_of::<usize>();
-    let text_bytes = PRELOAD.len() + hook.len() + 1 + theirs.len() + 1;
-    let Some(pages) = sys::map_anonymous(pointers + text_bytes) else {
-        return environment;
-    };
-    let text = (pages + pointers) as *mut u8;
-    let mut length = 0;
-    let mut put = |bytes: &[u8]| {
-        for &byte in bytes {
-            // SAFETY: the parts add up to less than `text_bytes`; the rest stays zero.
-            unsafe { *text.add(length) = byte };
-            length += 1;
-        }
-    };
-    put(PRELOAD);
-    put(hook);
-    if !theirs.is_empty() {
-        put(b":");
-        put(theirs);
-    }
-    let copy = pages as *mut *const u8;
-    let mut used = 0;
-    let mut add = |entry: *const u8| {
-        // SAFETY: at most `count + 2` entries are added; the last place stays null.
-        unsafe { *copy.add(used) = entry };
-        used += 1;
-    };
-    for at in 0..count {
-        // SAFETY: below the count just made.
-        let entry = unsafe { *entries.add(at) };
-        // SAFETY: a C string.
-        let text = unsafe { core::ffi::CStr::from_ptr(entry.cast()) }.to_bytes();
-        let is_old_run = text.starts_with(RUN_VARIABLE.as_bytes())
-            && text.get(RUN_VARIABLE.len()) == Some(&b'=');
-        if !is_old_run && preload.is_none_or(|(place, _)| place != at) {
-            add(entry);
-        }
-    }
-    add(text);
-    add(RUN.address() as *const u8);
-    pages
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::{CStr, CString};
 
     // The statics are the process's own: one test, in the order of a process's life.
     #[test]
@@ -248,64 +173,5 @@ mod tests {
         assert_eq!(run(), b"1:2:3:4:5:/p/e");
         assert_eq!(pipe_path(), b"/p/e\0");
         assert_eq!(hook_path(), b"/h.so");
-
-        let list = |address: usize| {
-            let mut texts = Vec::new();
-            for at in 0.. {
-                // SAFETY: an array ended by null.
-                let entry = unsafe { *(address as *const *const i8).add(at) };
-                if entry.is_null() {
-                    return texts;
-                }
-                // SAFETY: a C string.
-                texts.push(
-                    unsafe { CStr::from_ptr(entry) }
-                        .to_str()
-                        .unwrap()
-                        .to_string(),
-                );
-            }
-            unreachable!()
-        };
-        let strings = |texts: &[&str]| {
-            texts
-                .iter()
-                .map(|t| CString::new(*t).unwrap())
-                .collect::<Vec<_>>()
-        };
-        let array = |owned: &[CString]| {
-            let mut pointers: Vec<usize> = owned.iter().map(|s| s.as_ptr() as usize).collect();
-            pointers.push(0);
-            pointers
-        };
-        // Nothing at all, and null.
-        for environment in [0, array(&[]).as_ptr() as usize] {
-            // SAFETY: null or an empty array (its vector lives long enough: it is read at once).
-            let complete = unsafe { complete(environment) };
-            assert_eq!(
-                list(complete),
-                ["LD_PRELOAD=/h.so", "SNTRACE_RUN=1:2:3:4:5:/p/e"]
-            );
-        }
-        // Another preload and a stale run are replaced, the rest stays.
-        let owned = strings(&["B=2", "LD_PRELOAD=/jemalloc.so", "SNTRACE_RUN=old", "C=3"]);
-        let pointers = array(&owned);
-        // SAFETY: an array of C strings ended by null.
-        let completed = unsafe { complete(pointers.as_ptr() as usize) };
-        assert_eq!(
-            list(completed),
-            [
-                "B=2",
-                "C=3",
-                "LD_PRELOAD=/h.so:/jemalloc.so",
-                "SNTRACE_RUN=1:2:3:4:5:/p/e"
-            ]
-        );
-        // Complete already: the very same array.
-        let owned = strings(&["LD_PRELOAD=/x.so:/h.so", "SNTRACE_RUN=1:2:3:4:5:/p/e"]);
-        let pointers = array(&owned);
-        // SAFETY: as above.
-        let completed = unsafe { complete(pointers.as_ptr() as usize) };
-        assert_eq!(completed, pointers.as_ptr() as usize);
     }
 }
