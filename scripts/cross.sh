@@ -83,8 +83,9 @@ build_for_arm() {
 }
 
 build_programs() {
-    # sntrace looks for the loader that a program names: the path where it really is.
-    local flags=(-g -O0 -Wall -Werror "-Wl,--dynamic-linker=$sysroot/lib/ld-linux-aarch64.so.1") name
+    # sntrace looks for the loader that a program names: the path where it really is. A program
+    # whose environment was cleared finds its libraries by itself.
+    local flags=(-g -O0 -Wall -Werror "-Wl,--dynamic-linker=$sysroot/lib/ld-linux-aarch64.so.1" "-Wl,-rpath,$sysroot/lib") name
     for name in every_function processes worker; do
         aarch64-linux-gnu-gcc -std=gnu11 "${flags[@]}" -o "$work/$name" "tests/programs/$name.c" || return
     done
