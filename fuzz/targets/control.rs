@@ -36,6 +36,7 @@ fuzz_target!(|data: &[u8]| {
         Control::ModuleAdd { build_id, path, .. } => {
             build_id.len() <= BUILD_ID_MAX && path.len() <= 3800
         }
+        Control::Exec { path, .. } => path.len() <= 3800,
         _ => true,
     };
     if whole {

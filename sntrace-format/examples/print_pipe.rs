@@ -99,6 +99,9 @@ fn print_record(header: MessageHeader, words: &[u64], modules: &mut Vec<Module>)
                     println!("# process {pid} of {ppid} by {made}");
                 }
                 Control::Thread { tid } => println!("# thread {tid} of {}", header.pid),
+                Control::Exec { pid, path } => {
+                    println!("# {pid} runs {}", String::from_utf8_lossy(path));
+                }
                 Control::Loader { epoch } => println!("# loader, epoch {epoch}"),
             }
         }

@@ -70,6 +70,14 @@ pub enum Control<'a> {
         /// The image's epoch from now on: see [`crate::verdict`].
         epoch: u32,
     },
+    /// A process is about to run another program, or (from the process that started it) runs it.
+    Exec {
+        /// Process id of that process: the sender's own, a `vfork` child's that speaks for itself
+        /// from its parent's memory, or that of a child which posix_spawn has started.
+        pid: u32,
+        /// Path of the program's file. Empty: what was announced for this process last has failed.
+        path: &'a [u8],
+    },
 }
 
 const PROCESS: u8 = 1;
@@ -77,6 +85,7 @@ const THREAD: u8 = 2;
 const MODULE_ADD: u8 = 3;
 const MODULE_REMOVE: u8 = 4;
 const LOADER: u8 = 5;
+const EXEC: u8 = 6;
 
 /// Writes `message` at the start of `slot` and returns the words it took.
 ///
@@ -130,6 +139,11 @@ pub fn write_control(slot: &[AtomicU64], time: u64, message: &Control<'_>) -> u6
         Control::Loader { epoch } => {
             body.number(u64::from(epoch));
             LOADER
+        }
+        Control::Exec { pid, path } => {
+            body.number(u64::from(pid));
+            body.string(path, 3800);
+            EXEC
         }
     };
     let bytes = body.finish();
@@ -224,6 +238,10 @@ pub fn parse(kind: u8, body: &[u8]) -> Option<Control<'_>> {
         LOADER => Control::Loader {
             epoch: rest.small()?,
         },
+        EXEC => Control::Exec {
+            pid: rest.small()?,
+            path: rest.string()?,
+        },
         _ => return None,
     };
     Some(message)
@@ -298,6 +316,7 @@ mod tests {
             round_trip(Control::ModuleAdd { start, end, bias, device, inode, build_id: &id, path: &text });
             round_trip(Control::ModuleRemove { start });
             round_trip(Control::Loader { epoch: m[1] });
+            round_trip(Control::Exec { pid: m[0], path: &text });
         }
 
         #[test]

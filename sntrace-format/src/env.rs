@@ -1,7 +1,7 @@
 //! How a new process image finds the run: one environment variable, one line of text.
 //!
 //! ```text
-//! SNTRACE_RUN=1:4711:12:0:18522112000:/tmp/sntrace-Xy12ab/events
+//! SNTRACE_RUN=2:4711:12:0:18522112000:/tmp/sntrace-Xy12ab/events
 //!             | |    |  | |      `- path of the named pipe (empty: shared memory only)
 //!             | |    |  | `- bytes of the segment (0: no segment, use the pipe)
 //!             | |    |  `- option bits, see `OptionBits`
@@ -139,11 +139,11 @@ mod tests {
     fn foreign_values_are_refused() {
         for text in [
             "",
-            "1",
-            "2:1:1:1:1:/p",
-            "1:x:1:1:1:/p",
-            "1:1:1:1:99999999999999999999999:/p",
-            "1::1:1:1:",
+            "2",
+            "1:1:1:1:1:/p",
+            "2:x:1:1:1:/p",
+            "2:1:1:1:99999999999999999999999:/p",
+            "2::1:1:1:",
         ] {
             assert_eq!(RunAddress::parse(text.as_bytes()), None, "{text}");
         }

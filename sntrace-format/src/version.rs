@@ -8,7 +8,8 @@
 ///
 /// History:
 /// * 1: the first protocol.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// * 2: the control message `Exec`.
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// First eight bytes of the segment: `SNTRACE` and a zero, read as little-endian.
 pub const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"SNTRACE\0");

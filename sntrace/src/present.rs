@@ -158,7 +158,7 @@ impl<'f, J: Judge> Presenter<'f, J> {
                     self.current = None;
                 }
             }
-            Item::Event(_) => {}
+            Item::Event(_) | Item::Exec { .. } => {}
         }
         self.outputs.item(item);
     }

@@ -309,6 +309,7 @@ fn of_control(
         }
         Control::ModuleRemove { start } => Delivery::ModuleRemove(start),
         Control::Loader { epoch } => Delivery::LoaderCalled(epoch),
+        Control::Exec { pid, path } => Delivery::Exec(pid, path.to_vec()),
     };
     (Some(delivery), None)
 }

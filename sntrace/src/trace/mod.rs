@@ -143,6 +143,16 @@ pub enum Item {
         /// Number of the call, from 2; the hook counts them.
         epoch: u32,
     },
+    /// A process runs another program from here on, traced or not: one of this image's, or a
+    /// child that it has started.
+    Exec {
+        /// Who says so.
+        image: ImageId,
+        /// The process.
+        pid: u32,
+        /// Path of the program's file. Empty: it does not, what was announced for it last has failed.
+        path: Vec<u8>,
+    },
     /// An image ended. Its blocks that are still live are leaks (after an exec: they are gone
     /// with the old program, and no leaks).
     Ended {

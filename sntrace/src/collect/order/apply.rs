@@ -242,6 +242,7 @@ impl Orderer {
             },
             Delivery::ModuleRemove(start) => Item::ModuleRemove { image, start },
             Delivery::LoaderCalled(epoch) => Item::LoaderCalled { image, epoch },
+            Delivery::Exec(pid, path) => Item::Exec { image, pid, path },
             Delivery::Ended(exit) => {
                 let blocks = std::mem::take(self.live(image));
                 self.threads.retain(|&(owner, _), _| owner != image);

@@ -43,6 +43,8 @@ pub enum Delivery {
     ModuleRemove(u64),
     /// The loader was called.
     LoaderCalled(u32),
+    /// A process is about to run the program at this path; empty: the last such exec has failed.
+    Exec(u32, Vec<u8>),
     /// The image ended. Everything else of it is emitted before.
     Ended(Exit),
 }
