@@ -26,6 +26,8 @@ pub struct Image {
     pub modules_lock: AtomicU32,
     /// How many threads may be inside the loader. Acquire-release.
     pub in_loader: AtomicU32,
+    /// The process's id. Written before [`begin`] is done, relaxed.
+    pid: AtomicU32,
     /// Key of the image: its number, or something as unique without shared memory.
     key: AtomicU64,
     /// Address of the verdict board in the segment; 0 without one.
@@ -87,6 +89,11 @@ impl Image {
         self.begun.load(Ordering::Acquire) & DONE != 0
     }
 
+    /// Whether this is a `vfork` child, which has its parent's memory, image and all.
+    pub fn is_borrowed(&self) -> bool {
+        self.is_begun() && self.pid.load(Ordering::Relaxed) != sys::process_id()
+    }
+
     /// Forgets everything, as wiping does. Only for the one thread of a fresh child.
     pub fn wipe(&self) {
         for word in &self.known {
@@ -121,6 +128,7 @@ pub fn begin(image: &Image) -> bool {
 
 /// Gives the image its number and board. False if it must not be traced.
 pub fn claim(image: &Image) -> bool {
+    image.pid.store(sys::process_id(), Ordering::Relaxed);
     let parent = LAST_KEY.load(Ordering::Relaxed);
     let first = parent == 0 && sys::parent_id() == state::launcher();
     if state::has(OptionBits::NO_FOLLOW) && !first {

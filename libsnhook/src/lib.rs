@@ -31,6 +31,7 @@
 pub mod bootstrap;
 pub mod callers;
 pub mod elf;
+pub mod elf_file;
 pub mod environment;
 pub mod hooks;
 pub mod image;
@@ -39,6 +40,7 @@ pub mod modules;
 pub mod platform;
 pub mod record;
 pub mod state;
+pub mod target;
 pub mod thread;
 pub mod transport;
 #[deny(unsafe_code)]

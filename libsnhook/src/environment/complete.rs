@@ -15,6 +15,7 @@ use sntrace_format::env::RUN_VARIABLE;
 use super::{PRELOAD, RUN};
 use crate::platform::sys;
 use crate::state::{self, Mode};
+use crate::target;
 
 /// Largest copy that is put on the stack, in bytes: four hundred variables. The C library's own
 /// exec functions take as much for a path.
@@ -25,6 +26,8 @@ const STACK_BYTES: usize = 4096;
 pub enum Way {
     /// It finds the run.
     Traced,
+    /// It is started as it would be without sntrace: the hook would break it.
+    Untraced,
 }
 
 /// The two variables.
@@ -41,11 +44,13 @@ pub struct Change {
     entries: *const *const u8,
     count: usize,
     variables: Variables<'static>,
+    way: Way,
     /// Place of the program's own LD_PRELOAD, and its value.
     preload: Option<(usize, &'static [u8])>,
 }
 
-/// Calls `call` with `environment` if it leads a next program to this run, or with a copy that does.
+/// Calls `call` with `environment` if it leads a next program where it should, or with a copy that
+/// does.
 ///
 /// # Safety
 /// `environment` is null or a C array of C strings ended by null.
@@ -91,11 +96,12 @@ pub unsafe fn change(environment: usize, way: Way) -> Option<Change> {
         run: RUN.get(),
         hook: super::hook_path(),
     };
-    if variables.run.is_empty() || variables.hook.is_empty() {
+    if !super::has_run() {
         return None;
     }
-    // A launcher that is gone, or a process that is not to be followed.
-    if state::mode() == Mode::Off {
+    // A launcher that is gone, or a process that is not to be followed. A hook that came along
+    // nevertheless would break what it would break.
+    if state::mode() == Mode::Off && way == Way::Traced {
         return None;
     }
     // SAFETY: the caller's promise.
@@ -110,9 +116,10 @@ unsafe fn survey(environment: usize, variables: Variables<'static>, way: Way) ->
         entries,
         count: 0,
         variables,
+        way,
         preload: None,
     };
-    let mut has_run = false;
+    let (mut has_run, mut has_any_run) = (false, false);
     while !entries.is_null() {
         // SAFETY: within the array, which ends with null.
         let entry = unsafe { *entries.add(change.count) };
@@ -122,6 +129,7 @@ unsafe fn survey(environment: usize, variables: Variables<'static>, way: Way) ->
         // SAFETY: a C string.
         let text = unsafe { CStr::from_ptr(entry.cast()) }.to_bytes();
         has_run |= text == variables.run;
+        has_any_run |= is_run(text);
         if let Some(value) = text.strip_prefix(PRELOAD)
             && change.preload.is_none()
         {
@@ -130,10 +138,15 @@ unsafe fn survey(environment: usize, variables: Variables<'static>, way: Way) ->
         change.count += 1;
     }
     let has_hook = libraries(change.preload_value()).any(|library| library == variables.hook);
-    match way {
-        Way::Traced if has_run && has_hook => None,
-        Way::Traced => Some(change),
+    // A sanitizer that the program preloads itself wants to be the first library as well.
+    if libraries(change.preload_value()).any(target::is_sanitizer) {
+        change.way = Way::Untraced;
     }
+    let is_as_wanted = match change.way {
+        Way::Traced => has_run && has_hook,
+        Way::Untraced => !has_any_run && !has_hook,
+    };
+    (!is_as_wanted).then_some(change)
 }
 
 /// The libraries of an LD_PRELOAD, separated as `man 8 ld.so` says.
@@ -195,8 +208,17 @@ impl Change {
             used += 1;
         };
         self.each(&mut add);
-        add(text);
-        add(self.run());
+        if self.has_text() {
+            add(text);
+        }
+        if self.way == Way::Traced {
+            add(self.run());
+        }
+    }
+
+    /// Whether there is an LD_PRELOAD afterwards.
+    fn has_text(&self) -> bool {
+        self.way == Way::Traced || self.theirs().next().is_some()
     }
 
     /// Writes the new LD_PRELOAD.
@@ -205,13 +227,13 @@ impl Change {
     /// [`Change::text_bytes`] of zeros are writable there.
     pub unsafe fn write_text(&self, text: usize) {
         let mut at = text;
-        for part in self.text_parts() {
+        self.text(|part| {
             for &byte in part {
                 // SAFETY: the parts add up to less than `text_bytes`; the rest stays zero.
                 unsafe { *(at as *mut u8) = byte };
                 at += 1;
             }
-        }
+        });
     }
 
     /// Whether a C string is the new LD_PRELOAD.
@@ -220,21 +242,27 @@ impl Change {
     /// It is a C string.
     pub unsafe fn is_text(&self, text: usize) -> bool {
         // SAFETY: the caller's promise.
-        let mut rest = unsafe { CStr::from_ptr(text as *const _) }.to_bytes();
-        for part in self.text_parts() {
-            match rest.strip_prefix(part) {
-                Some(after) => rest = after,
-                None => return false,
-            }
-        }
-        rest.is_empty()
+        let mut rest = Some(unsafe { CStr::from_ptr(text as *const _) }.to_bytes());
+        self.text(|part| rest = rest.and_then(|rest| rest.strip_prefix(part)));
+        rest.is_some_and(<[u8]>::is_empty)
     }
 
-    /// The hook, then what the program preloads itself.
-    fn text_parts(&self) -> [&[u8]; 4] {
-        let theirs = self.preload_value();
-        let between: &[u8] = if theirs.is_empty() { b"" } else { b":" };
-        [PRELOAD, self.variables.hook, between, theirs]
+    /// The new LD_PRELOAD, part by part: the hook, then what the program preloads itself.
+    fn text(&self, mut put: impl FnMut(&[u8])) {
+        put(PRELOAD);
+        let hook = (self.way == Way::Traced).then_some(self.variables.hook);
+        for (at, library) in hook.into_iter().chain(self.theirs()).enumerate() {
+            if at > 0 {
+                put(b":");
+            }
+            put(library);
+        }
+    }
+
+    /// What the program preloads itself.
+    fn theirs(&self) -> impl Iterator<Item = &'static [u8]> {
+        let hook = self.variables.hook;
+        libraries(self.preload_value()).filter(move |&library| library != hook)
     }
 }
 
@@ -309,6 +337,28 @@ mod tests {
         assert_eq!(
             changed(&["LD_PRELOAD=/x.so:/h.so", RUN_ENTRY], Way::Traced),
             None
+        );
+    }
+
+    #[test]
+    fn a_program_that_must_not_be_traced_gets_what_it_would_get() {
+        let untraced = |texts: &[&str]| changed(texts, Way::Untraced);
+        let traced = ["A=1", "LD_PRELOAD=/h.so", RUN_ENTRY, "B=2"];
+        assert_eq!(untraced(&traced).unwrap(), ["A=1", "B=2"]);
+        let with_another = ["LD_PRELOAD=/h.so:/j.so /k.so", RUN_ENTRY];
+        assert_eq!(untraced(&with_another).unwrap(), ["LD_PRELOAD=/j.so:/k.so"]);
+        assert_eq!(untraced(&["A=1", "LD_PRELOAD=/j.so"]), None);
+        assert_eq!(untraced(&[]), None);
+    }
+
+    #[test]
+    fn a_preloaded_sanitizer_stays_the_first_library() {
+        let given = ["LD_PRELOAD=/lib/libasan.so.8", "A=1"];
+        assert_eq!(changed(&given, Way::Traced), None);
+        let behind = ["LD_PRELOAD=/h.so:/lib/libasan.so.8", RUN_ENTRY];
+        assert_eq!(
+            changed(&behind, Way::Traced).unwrap(),
+            ["LD_PRELOAD=/lib/libasan.so.8"]
         );
     }
 

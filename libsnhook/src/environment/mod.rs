@@ -9,6 +9,7 @@ pub mod complete;
 pub mod lent;
 
 use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use sntrace_format::env::{RUN_VALUE_MAX, RUN_VARIABLE};
@@ -54,6 +55,37 @@ static HOOK: Text<8192> = Text::new();
 /// The value of the run's variable; empty if the process is not traced.
 pub fn run() -> &'static [u8] {
     RUN.get().get(RUN_VARIABLE.len() + 1..).unwrap_or(&[])
+}
+
+/// Whether the environment at the start told of a run and its hook: without one, nothing of it may
+/// be changed for others.
+pub fn has_run() -> bool {
+    RUN.length.load(Ordering::Acquire) != 0 && !hook_path().is_empty()
+}
+
+/// The value of a variable of an environment; `name` ends with `=`.
+///
+/// # Safety
+/// `environment` is null or a C array of C strings ended by null, which stays.
+pub unsafe fn variable(environment: usize, name: &[u8]) -> Option<&'static [u8]> {
+    let mut entry = environment as *const *const c_char;
+    if entry.is_null() {
+        return None;
+    }
+    loop {
+        // SAFETY: within the array, which ends with null.
+        let text = unsafe { *entry };
+        if text.is_null() {
+            return None;
+        }
+        // SAFETY: a C string.
+        let text = unsafe { CStr::from_ptr(text) }.to_bytes();
+        if let Some(value) = text.strip_prefix(name) {
+            return Some(value);
+        }
+        // SAFETY: the last one was not null, so there is another behind it.
+        entry = unsafe { entry.add(1) };
+    }
 }
 
 /// Path of the run's pipe with a zero behind it; empty without one.

@@ -7,32 +7,35 @@
 //!
 //! The caller may be a `vfork` child, on its parent's memory and stack: nothing is allocated.
 
-use core::sync::atomic::Ordering;
-
-use super::{export, real};
-use crate::environment::complete::{self, Way};
-use crate::platform::exec_list;
+use super::{announce, export, real};
+use crate::environment::{self, complete};
+use crate::platform::{exec_list, sys};
+use crate::target::{self, Named, Target};
 use crate::thread;
 
-/// Calls `call` with an environment that leads the next image to the run.
+/// Executes by `call` with an environment that leads the next image to the run, or keeps it away if
+/// it could not bear the hook.
 ///
 /// # Safety
-/// `environment` is null or a C array of C strings ended by null, as exec takes it.
-pub(super) unsafe fn with_run(environment: usize, call: impl FnOnce(usize) -> usize) -> usize {
+/// Strings are C strings; `environment` is null or an array of them ended by null.
+unsafe fn execute(named: Named, environment: usize, call: impl FnOnce(usize) -> usize) -> usize {
     thread::start();
-    // SAFETY: the caller's promise.
-    unsafe { complete::with(environment, Way::Traced, call) }
-}
-
-/// The program's current environment array.
-fn current_environment() -> usize {
-    thread::start();
-    let variable = real::ENVIRON.load(Ordering::Relaxed) as *const usize;
-    if variable.is_null() {
-        return 0;
+    if !environment::has_run() {
+        return call(environment);
     }
-    // SAFETY: `environ` is a pointer variable (`man 7 environ`).
-    unsafe { *variable }
+    let look = |target: &Target<'_>| {
+        let announced = announce::program(sys::process_id(), target.path);
+        (target.way, announced)
+    };
+    // SAFETY: the caller's promise.
+    let (way, announced) = unsafe { target::with(named, look) };
+    // SAFETY: the caller's promise.
+    let result = unsafe { complete::with(environment, way, call) };
+    // Only a failure comes back.
+    if announced {
+        announce::failure();
+    }
+    result
 }
 
 /// Calls a real function of the family; fails like one where it is missing.
@@ -52,12 +55,12 @@ export! {
     /// Interposes `execve`.
     fn execve(path, arguments, environment) {
         let known = real::known(&real::EXECVE);
-        let execute = |complete| {
+        let start = |complete| {
             // SAFETY: the program's own call, its environment completed.
             unsafe { call(known, [path, arguments, complete, 0, 0]) }
         };
         // SAFETY: the program's own environment.
-        unsafe { with_run(environment, execute) }
+        unsafe { execute(Named::Path(path), environment, start) }
     }
 }
 
@@ -65,12 +68,12 @@ export! {
     /// Interposes `execvpe`.
     fn execvpe(file, arguments, environment) {
         let known = real::known(&real::EXECVPE);
-        let execute = |complete| {
+        let start = |complete| {
             // SAFETY: the program's own call, its environment completed.
             unsafe { call(known, [file, arguments, complete, 0, 0]) }
         };
         // SAFETY: the program's own environment.
-        unsafe { with_run(environment, execute) }
+        unsafe { execute(Named::Name(file), environment, start) }
     }
 }
 
@@ -78,16 +81,16 @@ export! {
     /// Interposes `fexecve`.
     fn fexecve(fd, arguments, environment) {
         let known = real::known(&real::FEXECVE);
-        let execute = |complete| {
+        let start = |complete| {
             // SAFETY: the program's own call, its environment completed.
             unsafe { call(known, [fd, arguments, complete, 0, 0]) }
         };
         if environment == 0 {
             // glibc refuses null here, and nowhere else: with a copy it would not.
-            return execute(0);
+            return start(0);
         }
         // SAFETY: the program's own environment.
-        unsafe { with_run(environment, execute) }
+        unsafe { execute(Named::Descriptor(fd), environment, start) }
     }
 }
 
@@ -95,12 +98,12 @@ export! {
     /// Interposes `execveat`.
     fn execveat(folder, path, arguments, environment, flags) {
         let known = real::known(&real::EXECVEAT);
-        let execute = |complete| {
+        let start = |complete| {
             // SAFETY: the program's own call, its environment completed.
             unsafe { call(known, [folder, path, arguments, complete, flags]) }
         };
         // SAFETY: the program's own environment.
-        unsafe { with_run(environment, execute) }
+        unsafe { execute(Named::At(folder, path), environment, start) }
     }
 }
 
@@ -108,8 +111,8 @@ export! {
     /// Interposes `execv`, which passes the current environment on.
     fn execv(path, arguments) {
         let (known, execve) = (real::known(&real::EXECV), real::known(&real::EXECVE));
-        let current = current_environment();
-        let execute = |complete| {
+        let current = real::environment();
+        let start = |complete| {
             if complete == current || execve == 0 {
                 // SAFETY: the program's own call, passed on.
                 return unsafe { call(known, [path, arguments, 0, 0, 0]) };
@@ -118,7 +121,7 @@ export! {
             unsafe { call(execve, [path, arguments, complete, 0, 0]) }
         };
         // SAFETY: the current environment is a C array of C strings.
-        unsafe { with_run(current, execute) }
+        unsafe { execute(Named::Path(path), current, start) }
     }
 }
 
@@ -126,8 +129,8 @@ export! {
     /// Interposes `execvp`, which passes the current environment on.
     fn execvp(file, arguments) {
         let (known, execvpe) = (real::known(&real::EXECVP), real::known(&real::EXECVPE));
-        let current = current_environment();
-        let execute = |complete| {
+        let current = real::environment();
+        let start = |complete| {
             if complete == current || execvpe == 0 {
                 // SAFETY: the program's own call, passed on.
                 return unsafe { call(known, [file, arguments, 0, 0, 0]) };
@@ -136,7 +139,7 @@ export! {
             unsafe { call(execvpe, [file, arguments, complete, 0, 0]) }
         };
         // SAFETY: the current environment is a C array of C strings.
-        unsafe { with_run(current, execute) }
+        unsafe { execute(Named::Name(file), current, start) }
     }
 }
 
@@ -149,12 +152,12 @@ exec_list!(execlp, list_of_name);
 
 unsafe extern "C" fn list_of_path(words: *const usize) -> usize {
     // SAFETY: the program's own call, by execl's contract.
-    unsafe { execve(first(words), array(words), current_environment()) }
+    unsafe { execve(first(words), array(words), real::environment()) }
 }
 
 unsafe extern "C" fn list_of_name(words: *const usize) -> usize {
     // SAFETY: the program's own call, by execlp's contract.
-    unsafe { execvpe(first(words), array(words), current_environment()) }
+    unsafe { execvpe(first(words), array(words), real::environment()) }
 }
 
 unsafe extern "C" fn list_with_environment(words: *const usize) -> usize {

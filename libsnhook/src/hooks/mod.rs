@@ -9,6 +9,7 @@
 //! handler, inside the real allocator (which may call itself by its public names), after a fork.
 
 pub mod aligned;
+pub mod announce;
 pub mod exec;
 pub mod loader;
 pub mod malloc;

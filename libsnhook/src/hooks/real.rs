@@ -159,6 +159,16 @@ pub fn known(function: &Function) -> usize {
     function.load(Ordering::Relaxed)
 }
 
+/// The program's current environment: `environ`'s array, or null.
+pub fn environment() -> usize {
+    let variable = known(&ENVIRON) as *const usize;
+    if variable.is_null() {
+        return 0;
+    }
+    // SAFETY: `environ` is a pointer variable (`man 7 environ`).
+    unsafe { *variable }
+}
+
 /// Calls a real function of one argument, or the stand-in while it is unknown.
 ///
 /// # Safety

@@ -15,10 +15,12 @@ use core::arch::{asm, global_asm};
 pub mod number {
     #![allow(missing_docs)]
     pub const FCNTL: usize = 25;
+    pub const FACCESSAT: usize = 48;
     pub const OPENAT: usize = 56;
     pub const CLOSE: usize = 57;
     pub const READ: usize = 63;
     pub const WRITE: usize = 64;
+    pub const PREAD64: usize = 67;
     pub const READLINKAT: usize = 78;
     pub const FSTAT: usize = 80;
     pub const FUTEX: usize = 98;

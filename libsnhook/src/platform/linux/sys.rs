@@ -30,6 +30,8 @@ const ESRCH: isize = -3;
 
 /// `O_RDONLY | O_CLOEXEC`.
 pub const READ_ONLY: usize = 0o2_000_000;
+/// `O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC`: whatever kind of file it is.
+pub const READ_ONLY_NOW: usize = 0o2_004_400;
 /// `O_RDWR | O_CLOEXEC`.
 pub const READ_WRITE: usize = 0o2_000_002;
 /// `O_WRONLY | O_NONBLOCK | O_CLOEXEC`: fails on a pipe that nobody reads.
@@ -171,6 +173,61 @@ pub fn read(fd: usize, buffer: &mut [u8]) -> usize {
             return usize::try_from(result).unwrap_or(0);
         }
     }
+}
+
+/// Reads into `buffer` from an offset on, which leaves the file's own position alone; how many
+/// bytes, 0 at the end or on an error.
+#[must_use]
+pub fn read_at(fd: usize, buffer: &mut [u8], offset: u64) -> usize {
+    loop {
+        // SAFETY: the buffer is writable for its length.
+        let result = unsafe {
+            syscall(
+                number::PREAD64,
+                [
+                    fd,
+                    buffer.as_mut_ptr() as usize,
+                    buffer.len(),
+                    offset as usize,
+                    0,
+                    0,
+                ],
+            )
+        };
+        if result != EINTR {
+            return usize::try_from(result).unwrap_or(0);
+        }
+    }
+}
+
+/// Whether there is something at `path` (ended by a zero) that may be executed, or searched if it
+/// is a folder. For the real user: the hook is never in a program where the effective one differs
+/// from the start.
+#[must_use]
+pub fn may_execute(path: &[u8]) -> bool {
+    const X_OK: usize = 1;
+    debug_assert_eq!(path.last(), Some(&0));
+    // SAFETY: the path is readable and ends with a zero.
+    unsafe {
+        syscall(
+            number::FACCESSAT,
+            [AT_FDCWD, path.as_ptr() as usize, X_OK, 0, 0, 0],
+        ) == 0
+    }
+}
+
+/// Whether `path` (ended by a zero) is a folder.
+#[must_use]
+pub fn is_folder(path: &[u8]) -> bool {
+    /// `O_DIRECTORY`, which the architectures number differently, with `O_PATH | O_CLOEXEC`.
+    const FOLDER: usize = if cfg!(target_arch = "aarch64") {
+        0o12_040_000
+    } else {
+        0o12_200_000
+    };
+    let fd = open(path, FOLDER);
+    fd.inspect(|&fd| close(fd));
+    fd.is_some()
 }
 
 /// Writes all of `bytes`, at most 4,096 of them: on a pipe they stay together. False on an error.
