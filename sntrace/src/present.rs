@@ -18,6 +18,10 @@ pub trait Judge {
     fn board(&self, image: ImageId) -> Option<usize>;
     /// The call site is what it is, in this epoch of the image's address space.
     fn judge(&self, board: usize, address: u64, epoch: u32, what: Verdict);
+    /// Something that is no event.
+    fn notice(&mut self, item: &Item) {
+        let _ = item;
+    }
 }
 
 /// Nobody to tell: a trace from a file, or a run without shared memory.
@@ -160,6 +164,7 @@ impl<'f, J: Judge> Presenter<'f, J> {
             }
             Item::Event(_) | Item::Exec { .. } => {}
         }
+        self.judge.notice(item);
         self.outputs.item(item);
     }
 
@@ -223,9 +228,9 @@ impl<'f, J: Judge> Presenter<'f, J> {
 }
 
 impl<J> Presenter<'_, J> {
-    /// The outputs, when there is nothing more to come.
+    /// The outputs and the judge, when there is nothing more to come.
     #[must_use]
-    pub fn into_outputs(self) -> Outputs {
-        self.outputs
+    pub fn into_parts(self) -> (Outputs, J) {
+        (self.outputs, self.judge)
     }
 }

@@ -30,6 +30,8 @@ mod real_programs;
 mod symbols;
 /// Ten million events under everything that is hard, counted.
 mod torture;
+/// Children that cannot carry the hook: they run as they would, and are named.
+mod untraced;
 /// Counts equal to those of mtrace and Valgrind.
 mod witnesses;
 /// Streams, signals, terminal, status: the program's own.

@@ -101,7 +101,7 @@ ways! {
 
 /// What processes said of their arguments and environments, in an order that does not depend on
 /// where the two variables stand.
-fn given(stdout: &str) -> Vec<Vec<String>> {
+pub fn given(stdout: &str) -> Vec<Vec<String>> {
     let lines = stdout.lines();
     lines
         .filter(|line| line.starts_with("arguments=") || line.starts_with("own="))

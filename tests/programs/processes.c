@@ -173,6 +173,21 @@ int main(int argc, char **argv)
             execv("/nonexistent/program", arguments);
             in_child(); /* goes on as it was, and is still traced */
             return errno == ENOENT ? 7 : 86;
+        } else if (!strcmp(way, "exec-too-long")) {
+            /* A program that is there, and an argument longer than the kernel takes. */
+            static char longest[1 << 20];
+            memset(longest, 'x', sizeof longest - 1);
+            arguments[1] = longest;
+            execv(worker, arguments);
+            int first = errno;
+            if ((pid = vfork()) == 0) {
+                execv(worker, arguments);
+                _exit(7);
+            }
+            if (wait_for(pid) != 7 || posix_spawn(&pid, worker, NULL, NULL, arguments, environ) != E2BIG)
+                return 83;
+            in_child();
+            return first == E2BIG ? 7 : 86;
         } else if (!strcmp(way, "execl-that-fails")) {
             /* The list goes over the stack; what it returns to must be as it was. */
             int result = execl("/nonexistent/program", "x", "1", "2", "3", "4", "5", "6", "7", "8", "9", NULL);

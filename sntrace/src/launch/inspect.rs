@@ -203,6 +203,12 @@ impl InspectError {
         }
     }
 
+    /// What is wrong, without the program's name: "it is ...".
+    #[must_use]
+    pub fn predicate(&self) -> String {
+        format!("{}{}", who(self.interpreter.as_deref()), self.fault)
+    }
+
     /// What the user can do.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -297,7 +303,9 @@ pub fn inspect(program: &OsStr, search_path: Option<&OsStr>) -> Result<Program, 
     let mut inspection = Inspection {
         program,
         search_path,
+        looks_past_env: true,
         warnings: Vec::new(),
+        static_program: None,
     };
     let path = find(program, search_path).map_err(|fault| inspection.error(None, fault))?;
     let needs_shell = inspection.look_at(&path, 0)?;
@@ -306,6 +314,23 @@ pub fn inspect(program: &OsStr, search_path: Option<&OsStr>) -> Result<Program, 
         needs_shell,
         warnings: inspection.warnings,
     })
+}
+
+/// Looks at a program that runs already, and says why the hook is not in it, if there is a reason.
+#[must_use]
+pub fn what_keeps_the_hook_out(path: &Path) -> Option<InspectError> {
+    let mut inspection = Inspection {
+        program: path.as_os_str(),
+        search_path: None,
+        looks_past_env: false,
+        warnings: Vec::new(),
+        static_program: None,
+    };
+    let verdict = inspection.look_at(path, 0);
+    let error = verdict.err().or(inspection.static_program)?;
+    // An emulator may run it, if not the processor. Whatever else can't run did not.
+    let runs = error.fault.can_run() || matches!(error.fault, Fault::OtherMachine(_));
+    runs.then_some(error)
 }
 
 /// `execvp`'s search.
@@ -365,7 +390,11 @@ fn is_program(path: &Path) -> bool {
 struct Inspection<'a> {
     program: &'a OsStr,
     search_path: Option<&'a OsStr>,
+    /// Whether the program that `env` will run is judged with it.
+    looks_past_env: bool,
     warnings: Vec<Warning>,
+    /// What is statically linked: only a warning, as it may start others.
+    static_program: Option<InspectError>,
 }
 
 impl Inspection<'_> {
@@ -392,6 +421,10 @@ impl Inspection<'_> {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) => {
+                // A program that raises privileges often can't be read.
+                if let Some(privilege) = privilege_of(path) {
+                    return Err(self.error(interpreter, Fault::Privileged(privilege)));
+                }
                 self.warn(
                     format!(
                         "cannot read '{}': {}; it is run without a check",
@@ -469,6 +502,7 @@ impl Inspection<'_> {
                     ),
                     error.hint().as_deref(),
                 );
+                self.static_program = Some(error);
                 Ok(())
             }
             Some(fault) => Err(self.error(interpreter, fault)),
@@ -495,7 +529,7 @@ impl Inspection<'_> {
         self.look_at_interpreter(&path, depth)?;
         // `env` only looks the real interpreter up; where that is plain to see, it is judged too.
         // What env would not find is env's own message.
-        if path.file_name() == Some(OsStr::new("env")) {
+        if self.looks_past_env && path.file_name() == Some(OsStr::new("env")) {
             let mut words = argument.split(|byte| byte.is_ascii_whitespace());
             let word = words
                 .find(|word| !word.is_empty() && *word != b"-S")

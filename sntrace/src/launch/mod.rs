@@ -21,6 +21,7 @@ pub mod run_directory;
 mod signals;
 mod spawn;
 mod supervise;
+mod untraced;
 
 use std::ffi::{CString, OsString};
 use std::io;
@@ -30,6 +31,7 @@ use crate::messages::reason;
 pub use inspect::{InspectError, Program, inspect};
 pub use run_directory::{RunDirectory, RunDirectoryError};
 pub use supervise::Running;
+pub use untraced::Untraced;
 
 /// Everything there is to know to start a program.
 #[derive(Debug)]

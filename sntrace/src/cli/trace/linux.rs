@@ -16,14 +16,14 @@ use crate::collect::pipe::PipeReader;
 use crate::collect::segment::Segment;
 use crate::collect::ticks::Clock;
 use crate::collect::{Boards, Collector, Downstream, Statistics, Supervision};
-use crate::launch::{self, Launch, Program, RunDirectory, Running};
+use crate::launch::{self, Launch, Program, RunDirectory, Running, Untraced};
 use crate::messages;
 use crate::output::{
     Colour, Filter, Header, Json, JsonLines, LineOptions, Lines, Outputs, Writer, escape,
 };
 use crate::present::{Judge, Naming, Presenter};
 use crate::symbolize::Locator;
-use crate::trace::{Batch, Exit, ImageId};
+use crate::trace::{Batch, Exit, ImageId, Item};
 
 /// Batches on their way from the collector to the presenter: enough to ride out a slow write.
 const BATCHES: usize = 8;
@@ -53,7 +53,10 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
         follow: options.follow,
     };
     let mut collector = Collector::new(run.segment.clone(), run.pipe.take(), run.clock);
-    let boards = collector.boards();
+    let watch = Watch {
+        boards: collector.boards(),
+        untraced: Untraced::default(),
+    };
     let waker = run.segment.clone();
     let running = launch::start(&launch, move || {
         if let Some(segment) = &waker {
@@ -73,11 +76,11 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (statistics, finished) = if processors < PROCESSORS_FOR_TWO {
         let locator = Locator::default();
-        let mut presenter = Presenter::new(&locator, naming, boards, outputs);
+        let mut presenter = Presenter::new(&locator, naming, watch, outputs);
         let statistics = collector.run(&running, &mut presenter);
         (statistics, Some(Finished::of(presenter)))
     } else {
-        in_two_threads(&mut collector, &running, naming, boards, outputs)
+        in_two_threads(&mut collector, &running, naming, watch, outputs)
     };
     let clean = finished.is_some_and(|finished| finished.report(options, &statistics));
     if !running.all_gone() {
@@ -98,7 +101,7 @@ fn in_two_threads(
     collector: &mut Collector,
     running: &Running,
     naming: Naming,
-    boards: Boards,
+    watch: Watch,
     outputs: Outputs,
 ) -> (Statistics, Option<Finished>) {
     let (sender, receiver) = crossbeam_channel::bounded::<Batch>(BATCHES);
@@ -108,7 +111,7 @@ fn in_two_threads(
         let presenting = std::thread::Builder::new().name("present".into());
         let presenter = presenting.spawn_scoped(scope, move || {
             let locator = Locator::default();
-            let mut presenter = Presenter::new(&locator, naming, boards, outputs);
+            let mut presenter = Presenter::new(&locator, naming, watch, outputs);
             for mut batch in &receiver {
                 presenter.take(&mut batch);
                 let _ = returned.try_send(batch);
@@ -143,7 +146,7 @@ impl Downstream for Across {
     fn idle(&mut self) {}
 }
 
-impl Downstream for Presenter<'_, Boards> {
+impl Downstream for Presenter<'_, Watch> {
     fn take(&mut self, batch: &mut Batch) {
         self.batch(batch);
         batch.clear();
@@ -352,9 +355,17 @@ impl Supervision for Running {
     }
 }
 
-impl Judge for Boards {
+/// What the presenter tells beside the outputs.
+struct Watch {
+    /// The hooks, of their call sites.
+    boards: Boards,
+    /// The user, of what could not be traced.
+    untraced: Untraced,
+}
+
+impl Judge for Watch {
     fn board(&self, image: ImageId) -> Option<usize> {
-        self.find(image)
+        self.boards.find(image)
     }
     fn judge(
         &self,
@@ -363,7 +374,10 @@ impl Judge for Boards {
         epoch: u32,
         what: sntrace_format::verdict::Verdict,
     ) {
-        Boards::judge(self, board, address, epoch, what);
+        self.boards.judge(board, address, epoch, what);
+    }
+    fn notice(&mut self, item: &Item) {
+        self.untraced.notice(item);
     }
 }
 
@@ -371,14 +385,17 @@ impl Judge for Boards {
 struct Finished {
     outputs: Outputs,
     replaced: Vec<Arc<str>>,
+    untraced: Untraced,
 }
 
 impl Finished {
-    fn of(presenter: Presenter<'_, Boards>) -> Self {
+    fn of(presenter: Presenter<'_, Watch>) -> Self {
         let replaced = presenter.notes().replaced_modules;
+        let (outputs, watch) = presenter.into_parts();
         Self {
-            outputs: presenter.into_outputs(),
+            outputs,
             replaced,
+            untraced: watch.untraced,
         }
     }
 
@@ -398,6 +415,11 @@ impl Finished {
                 ),
                 None,
             );
+        }
+        if !options.quiet {
+            for warning in self.untraced.warnings() {
+                messages::warning(&warning.message, warning.hint.as_deref());
+            }
         }
         if statistics.lost_events > 0 {
             messages::warning(
