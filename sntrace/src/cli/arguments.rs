@@ -194,7 +194,8 @@ pub struct TraceArguments {
 
     /// Leave out the closing summary and notes.
     ///
-    /// The summary appears only where stderr is a terminal. Errors and warnings are always shown.
+    /// The summary appears only where stderr is a terminal. Errors and warnings are always shown, but
+    /// for the ones that name children which could not be traced.
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
 
