@@ -216,6 +216,21 @@ both_transports! {
         assert!(lines.iter().any(|line| line.caller == "worked"), "and the program traced: {text}");
     }
 
+    fn an_exec_ends_a_program_and_the_status_is_the_next_ones(transport) {
+        let worker = Build::c("worker.c").path();
+        let sntrace = Sntrace::new(transport);
+        let json = sntrace.file("json");
+        let script = format!("exec {}", worker.display());
+        let run = sntrace.options(&["--json", json.to_str().unwrap()]).run(&["dash", "-c", &script]).exits(7);
+        let document: serde_json::Value = serde_json::from_slice(&std::fs::read(run.file("json")).unwrap()).unwrap();
+        let processes = document["processes"].as_array().unwrap();
+        assert_eq!(processes.len(), 2);
+        assert_eq!(processes[0]["exit"], serde_json::json!({ "exec": true }));
+        assert_eq!(processes[1]["exit"], serde_json::json!({ "code": 7 }));
+        // What the shell had is gone with it, and leaked by nobody.
+        assert_eq!(document["summary"]["leaked_allocations"], 0);
+    }
+
     fn a_shell_with_a_pipeline_is_traced_in_every_process(transport) {
         let worker = Build::c("worker.c").path();
         let script = format!("{0} | sort; {0} & {0}; wait", worker.display());

@@ -20,6 +20,8 @@ pub(super) struct Image {
     /// A handle that tells when the process is gone.
     pub handle: Option<std::os::fd::OwnedFd>,
     pub exit: Option<Exit>,
+    /// Its process was gone at the last look.
+    pub gone: bool,
 }
 
 /// Call sites' verdicts, for whoever names the events. Cheap to clone.
@@ -60,9 +62,12 @@ impl Boards {
 impl Collector {
     pub(super) fn image_began(&mut self, image: ImageId, pid: u32, slot: Option<usize>) {
         self.statistics.images += 1;
-        // The same process with another program: the old one is over.
+        // The same process with another program: the old one is over. How the process ended may be
+        // known already, if it was quick: that is the last program's end.
+        let mut exit = self.early_ends.remove(&pid);
         for (&other, old) in &mut self.images {
-            if old.pid == pid && other != image && old.exit.is_none() {
+            if old.pid == pid && other != image && old.exit != Some(Exit::Exec) {
+                exit = exit.or(old.exit);
                 old.exit = Some(Exit::Exec);
             }
         }
@@ -72,30 +77,43 @@ impl Collector {
                 pid,
                 slot,
                 handle: segment::process_handle(pid),
-                exit: None,
+                exit,
+                gone: false,
             },
         );
     }
 
     pub(super) fn process_ended(&mut self, pid: u32, exit: Exit) {
+        let mut known = false;
         for image in self.images.values_mut() {
             if image.pid == pid && image.exit.is_none() {
                 image.exit = Some(exit);
+                known = true;
             }
+        }
+        if !known {
+            self.early_ends.insert(pid, exit);
         }
     }
 
-    /// Processes that are not sntrace's children: their handles tell that they are gone.
+    /// Processes that are not sntrace's children: their handles tell that they are gone. At the
+    /// second look, as the handles of its children tell that too, and sooner than it is known how
+    /// they ended.
     pub(super) fn look_at_processes(&mut self) {
         for image in self.images.values_mut() {
             if image.exit.is_none() && image.handle.as_ref().is_some_and(segment::is_gone) {
-                image.exit = Some(Exit::Unknown);
+                if image.gone {
+                    image.exit = Some(Exit::Unknown);
+                }
+                image.gone = true;
             }
         }
     }
 
     /// Reads the last of images that ended and gives their lanes and slots back.
     pub(super) fn free_ended_images(&mut self, now: u64, send: &mut dyn Downstream) {
+        // Whoever begins later is another process.
+        self.early_ends.clear();
         let ended: Vec<ImageId> = self
             .images
             .iter()

@@ -95,6 +95,8 @@ pub struct Collector {
     lanes: Vec<Option<Lane>>,
     sources: Vec<SourceId>,
     images: HashMap<ImageId, Image>,
+    /// Ends of processes of which no image is known, during one round: theirs may be unread yet.
+    early_ends: HashMap<u32, Exit>,
     pipe_images: HashMap<u64, ImageId>,
     boards: Boards,
     batch: Batch,
@@ -124,6 +126,7 @@ impl Collector {
             lanes: Vec::new(),
             sources: Vec::new(),
             images: HashMap::new(),
+            early_ends: HashMap::new(),
             pipe_images: HashMap::new(),
             batch: Batch::default(),
             words: Vec::new(),
