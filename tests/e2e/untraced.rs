@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use crate::processes::given;
 use crate::programs::{Build, tool};
@@ -48,6 +49,35 @@ fn worker(option: &str) -> std::path::PathBuf {
     Build::c("worker.c").flags(&[option]).path()
 }
 
+/// The run-time library of AddressSanitizer.
+fn address_sanitizer() -> String {
+    let output = Command::new(tool("gcc"))
+        .arg("-print-file-name=libasan.so")
+        .output()
+        .unwrap();
+    // A symbolic link to the library.
+    let path = String::from_utf8(output.stdout).unwrap();
+    let path = Path::new(path.trim_end()).canonicalize().unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_sanitizer_in_the_callers_preload_is_refused_with_a_hint() {
+    let worker = Build::c("worker.c").path();
+    let run = Sntrace::default_transport()
+        .through(&[
+            tool("env").to_str().unwrap(),
+            &format!("LD_PRELOAD={}", address_sanitizer()),
+        ])
+        .run(&[&worker])
+        .exits(125);
+    assert_eq!(run.stdout(), "");
+    let stderr = run.stderr();
+    for word in ["sntrace: error: ", "AddressSanitizer", "\n  hint: "] {
+        assert!(stderr.contains(word), "no {word:?} in {stderr:?}");
+    }
+}
+
 both_transports! {
     fn a_child_with_a_sanitizer_runs_as_it_would_and_is_named(transport) {
         let program = Build::c("processes.c").path();
@@ -90,9 +120,7 @@ both_transports! {
     }
 
     fn a_sanitizer_that_is_preloaded_stays_the_first_library(transport) {
-        let library = std::process::Command::new("gcc").arg("-print-file-name=libasan.so").output().unwrap();
-        let library = String::from_utf8(library.stdout).unwrap();
-        let preload = format!("LD_PRELOAD={}", library.trim_end());
+        let preload = format!("LD_PRELOAD={}", address_sanitizer());
         let worker = Build::c("worker.c").path();
         let words = [tool("env").to_str().unwrap().to_owned(), preload, worker.to_str().unwrap().to_owned()];
         let words = [words[0].as_str(), words[1].as_str(), words[2].as_str()];

@@ -17,6 +17,7 @@ use std::path::Path;
 
 use sntrace_format::env::{RUN_VARIABLE, RunAddress};
 
+use super::header::Sanitizer;
 use super::hook_library;
 
 const PRELOAD_VARIABLE: &[u8] = b"LD_PRELOAD";
@@ -46,6 +47,25 @@ pub fn unchanged() -> Vec<CString> {
     }
 }
 
+/// A sanitizer's run-time library that a block has preloaded. It must be the first of all: with
+/// the hook before it, the program would not start.
+#[must_use]
+pub fn preloaded_sanitizer(entries: &[CString]) -> Option<Sanitizer> {
+    let preloads = entries
+        .iter()
+        .filter_map(|entry| value_of(entry, PRELOAD_VARIABLE));
+    preloads.flat_map(libraries).find_map(|library| {
+        let name = library.rsplit(|&byte| byte == b'/').next();
+        Sanitizer::of_library(name.unwrap_or(library))
+    })
+}
+
+/// The libraries of an LD_PRELOAD.
+fn libraries(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let libraries = value.split(|byte| matches!(byte, b':' | b' '));
+    libraries.filter(|library| !library.is_empty())
+}
+
 /// The block for a traced program.
 #[must_use]
 pub fn with_hook(entries: Vec<CString>, hook: &Path, run: &RunAddress<'_>) -> Vec<CString> {
@@ -58,8 +78,7 @@ pub fn with_hook(entries: Vec<CString>, hook: &Path, run: &RunAddress<'_>) -> Ve
     let mut kept = Vec::with_capacity(entries.len() + 2);
     for entry in entries {
         if let Some(value) = value_of(&entry, PRELOAD_VARIABLE) {
-            let libraries = value.split(|byte| matches!(byte, b':' | b' '));
-            for library in libraries.filter(|library| !library.is_empty()) {
+            for library in libraries(value) {
                 if !(nested && is_hook(library)) {
                     preload.push(b':');
                     preload.extend_from_slice(library);
@@ -163,6 +182,20 @@ mod tests {
             ]),
             ["LD_PRELOAD=/tmp/x/libsnhook.so:/a.so", &run_entry()]
         );
+    }
+
+    #[test]
+    fn a_preloaded_sanitizer_is_seen() {
+        let preloaded = |value: &str| preloaded_sanitizer(&block(&["A=libasan.so", value]));
+        assert_eq!(
+            preloaded("LD_PRELOAD=/j.so:/usr/lib/libasan.so.8"),
+            Some(Sanitizer::Address)
+        );
+        assert_eq!(
+            preloaded("LD_PRELOAD=libtsan.so.2 /j.so"),
+            Some(Sanitizer::Thread)
+        );
+        assert_eq!(preloaded("LD_PRELOAD=/libasan.so/j.so"), None);
     }
 
     #[test]

@@ -82,7 +82,8 @@ impl Sanitizer {
         }
     }
 
-    /// gcc's and clang's shared run-time libraries, up to the version or architecture.
+    /// gcc's and clang's shared run-time libraries, up to the version or architecture. The hook has
+    /// the same list, for what a traced program starts (libsnhook's `target.rs`).
     fn libraries(self) -> [&'static [u8]; 2] {
         match self {
             Self::Address => [b"libasan.so", b"libclang_rt.asan"],
@@ -91,6 +92,18 @@ impl Sanitizer {
             Self::Memory => [b"libmsan.so", b"libclang_rt.msan"],
             Self::Thread => [b"libtsan.so", b"libclang_rt.tsan"],
         }
+    }
+
+    /// The sanitizer whose run-time library has this file name.
+    #[must_use]
+    pub fn of_library(name: &[u8]) -> Option<Self> {
+        let is_of = |sanitizer: &Self| {
+            sanitizer
+                .libraries()
+                .iter()
+                .any(|one| name.starts_with(one))
+        };
+        Self::ALL.into_iter().find(is_of)
     }
 
     /// The function by which a run-time library that is linked statically starts.
@@ -160,14 +173,7 @@ fn linked<Elf: FileHeader<Endian = object::Endianness>>(
                 elf::DT_SONAME => has_library_name = true,
                 elf::DT_NEEDED => {
                     let name = entry.string(endian, strings)?;
-                    sanitizer = sanitizer.or_else(|| {
-                        Sanitizer::ALL.into_iter().find(|candidate| {
-                            candidate
-                                .libraries()
-                                .iter()
-                                .any(|library| name.starts_with(library))
-                        })
-                    });
+                    sanitizer = sanitizer.or_else(|| Sanitizer::of_library(name));
                 }
                 _ => {}
             }

@@ -39,13 +39,22 @@ pub(in crate::cli) fn run_trace(options: &TraceOptions) -> u8 {
 /// As [`run_trace`]; errors have been reported and are the exit status.
 fn trace(options: &TraceOptions) -> Result<u8, u8> {
     let program = find(options)?;
+    let own_environment = launch::environment::unchanged();
+    if let Some(sanitizer) = launch::environment::preloaded_sanitizer(&own_environment) {
+        messages::failure(
+            format!(
+                "cannot trace '{}': LD_PRELOAD has the library of {}, which bears none before it",
+                options.command[0].to_string_lossy(),
+                sanitizer.name()
+            ),
+            Some("take it out of LD_PRELOAD"),
+        );
+        return Err(exit_status::SNTRACE_FAILED);
+    }
     let outputs = open_outputs(options)?;
     let mut run = Run::prepare(options)?;
-    let environment = launch::environment::with_hook(
-        launch::environment::unchanged(),
-        &run.directory.hook(),
-        &run.address(),
-    );
+    let environment =
+        launch::environment::with_hook(own_environment, &run.directory.hook(), &run.address());
     let launch = Launch {
         program: &program,
         command: &options.command,
