@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use tempfile::TempDir;

@@ -13,6 +13,7 @@
 //! thread, and only threads made afterwards inherit that.
 
 pub mod environment;
+pub mod fault;
 pub mod header;
 pub mod hook_library;
 pub mod inspect;
