@@ -10,7 +10,7 @@ use sntrace_format::verdict::Verdict;
 
 use crate::output::{Call, Outputs};
 use crate::symbolize::{CallerFinder, Locator, ModuleMap};
-use crate::trace::{Batch, Event, ImageId, Item};
+use crate::trace::{Batch, Event, Exit, ImageId, Item};
 
 /// Takes what is found out about call sites.
 pub trait Judge {
@@ -21,6 +21,11 @@ pub trait Judge {
     /// Something that is no event.
     fn notice(&mut self, item: &Item) {
         let _ = item;
+    }
+    /// Whether another program took an image's place, of which nothing was heard.
+    fn has_left(&self, image: ImageId) -> bool {
+        let _ = image;
+        false
     }
 }
 
@@ -164,8 +169,18 @@ impl<'f, J: Judge> Presenter<'f, J> {
             }
             Item::Event(_) | Item::Exec { .. } => {}
         }
+        match item {
+            // Its status is the other program's, and its blocks are gone with it.
+            Item::Ended { image, .. } if self.judge.has_left(*image) => {
+                let mut left = item.clone();
+                if let Item::Ended { exit, .. } = &mut left {
+                    *exit = Exit::Exec;
+                }
+                self.outputs.item(&left);
+            }
+            _ => self.outputs.item(item),
+        }
         self.judge.notice(item);
-        self.outputs.item(item);
     }
 
     fn event(&mut self, event: &Event, frames: &[u64]) {

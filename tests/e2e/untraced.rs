@@ -201,6 +201,18 @@ both_transports! {
         tells(&run, &path, &["statically linked"]);
     }
 
+    fn a_program_whose_place_is_taken_leaks_nothing(transport) {
+        let worker = worker("-static");
+        let sntrace = Sntrace::new(transport);
+        let json = sntrace.file("json");
+        let script = format!("exec {}", worker.display());
+        let run = sntrace.options(&["--json", json.to_str().unwrap()]).run(&["dash", "-c", &script]).exits(7);
+        let document: serde_json::Value = serde_json::from_slice(&std::fs::read(run.file("json")).unwrap()).unwrap();
+        assert_eq!(document["processes"][0]["exit"], serde_json::json!({ "exec": true }));
+        assert_eq!(document["summary"]["leaked_allocations"], 0);
+        assert!(document["summary"]["allocations"].as_u64() > Some(0));
+    }
+
     fn nothing_is_said_of_an_exec_that_failed(transport) {
         let (program, worker) = (Build::c("processes.c").path(), worker("-static"));
         let run = Sntrace::new(transport).run(&[program.to_str().unwrap(), "exec-too-long", worker.to_str().unwrap()]).exits(7);

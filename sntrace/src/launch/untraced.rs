@@ -5,6 +5,9 @@
 //! message a program: in the middle it would stand between the program's own output, and whether an
 //! exec succeeded is certain only when nobody has said that it failed.
 //!
+//! It also knows which images were over before their processes were, as such a program took their
+//! place: their blocks are gone and no leaks.
+//!
 //! The traced processes are not trusted: a path that leads nowhere, or to something that bears a
 //! hook, is no finding.
 
@@ -15,7 +18,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::inspect::{self, Fault, InspectError, Warning};
-use crate::trace::Item;
+use crate::trace::{ImageId, Item};
 
 /// Files remembered at most, so that none is looked at again each time it is started.
 const REMEMBERED_MAX: usize = 4096;
@@ -30,6 +33,10 @@ pub struct Untraced {
     /// to have failed.
     pending: HashMap<u32, (usize, u64)>,
     execs: u64,
+    /// Process ids of the images that live.
+    images: HashMap<ImageId, u32>,
+    /// Images whose process runs such a program in their place, unless that exec failed.
+    left: HashSet<ImageId>,
     /// Programs that did carry the hook, whatever their files look like.
     traced: HashSet<PathBuf>,
 }
@@ -51,23 +58,34 @@ impl Untraced {
     /// Takes in what happened.
     pub fn notice(&mut self, item: &Item) {
         match item {
-            Item::Exec { pid, path, .. } if path.is_empty() => {
+            Item::Exec { image, pid, path } if path.is_empty() => {
                 self.pending.remove(pid);
+                self.left.remove(image);
             }
-            Item::Exec { pid, path, .. } => {
+            Item::Exec { image, pid, path } => {
                 self.settle(*pid);
                 if let Some(at) = self.judge(Path::new(OsStr::from_bytes(path))) {
                     self.execs += 1;
                     self.pending.insert(*pid, (at, self.execs));
+                    // A child of its own, still on its memory, has another id.
+                    if self.images.get(image) == Some(pid) {
+                        self.left.insert(*image);
+                    }
                 }
             }
+            Item::Ended { image, .. } => {
+                self.images.remove(image);
+                self.left.remove(image);
+            }
             Item::Process {
+                image,
                 pid,
                 forked_from,
                 executable,
                 ..
             } => {
                 self.settle(*pid);
+                self.images.insert(*image, *pid);
                 let executable = Path::new(OsStr::from_bytes(executable));
                 if forked_from.is_none() && !self.traced.contains(executable) {
                     self.traced.insert(executable.to_owned());
@@ -75,6 +93,13 @@ impl Untraced {
             }
             _ => {}
         }
+    }
+
+    /// Whether an image was over before its process was: a program that can't be traced took its
+    /// place.
+    #[must_use]
+    pub fn has_left(&self, image: ImageId) -> bool {
+        self.left.contains(&image)
     }
 
     /// The process goes on to something else: what was announced for it before did run.
@@ -168,7 +193,6 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::trace::ImageId;
 
     /// A folder with a static and a dynamic program.
     fn programs() -> tempfile::TempDir {

@@ -388,6 +388,9 @@ impl Judge for Watch {
     fn notice(&mut self, item: &Item) {
         self.untraced.notice(item);
     }
+    fn has_left(&self, image: ImageId) -> bool {
+        self.untraced.has_left(image)
+    }
 }
 
 /// What the presenting thread leaves.
