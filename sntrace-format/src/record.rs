@@ -307,6 +307,47 @@ pub enum Record {
     Pad,
 }
 
+/// What the record at the start of `words` is and how many words it takes (for [`Op::Pad`] 1: the
+/// caller skips to the ring's end). Less work than [`decode`], which fails where this does.
+///
+/// # Errors
+/// Anything that [`write_event`] and [`crate::control`] do not write.
+#[inline]
+pub fn length<W: Words + ?Sized>(words: &W) -> Result<(Op, usize), DecodeError> {
+    let count = words.count();
+    if count == 0 {
+        return Err(DecodeError::Short);
+    }
+    let first = words.word(0);
+    let tag = (first & OP_MASK) as u8;
+    let op = Op::from_tag(tag).ok_or(DecodeError::UnknownOp(tag))?;
+    let mut length = if first & WIDE != 0 { 4 } else { 3 } + op.operands();
+    match op {
+        Op::Pad => return Ok((op, 1)),
+        Op::Control => {
+            if count < 2 {
+                return Err(DecodeError::Short);
+            }
+            length = 2 + ((words.word(1) >> 8 & 0xffff) as usize).div_ceil(8);
+        }
+        _ if first & FRAMES != 0 => {
+            if count <= length {
+                return Err(DecodeError::Short);
+            }
+            let frames = words.word(length) & 0xff;
+            if frames > FRAMES_MAX as u64 {
+                return Err(DecodeError::TooManyFrames(frames));
+            }
+            length += 1 + frames as usize;
+        }
+        _ => {}
+    }
+    if length > count {
+        return Err(DecodeError::Short);
+    }
+    Ok((op, length))
+}
+
 /// Reads the record at the start of `words`, and says how many words it took (for
 /// [`Record::Pad`] 1: the caller skips to the ring's end).
 ///
@@ -482,6 +523,7 @@ mod tests {
             let words = plain(&slot);
             let (record, taken) = decode(&words[..length]).unwrap();
             prop_assert_eq!(taken, length);
+            prop_assert_eq!(super::length(&words[..length]), Ok((event.op, length)));
             let Record::Event { event: read, frames_at, frames: count, truncated: cut } = record else {
                 panic!("not an event: {record:?}");
             };
@@ -495,6 +537,8 @@ mod tests {
 
         #[test]
         fn any_words_decode_or_fail_within_bounds(words in proptest::collection::vec(any::<u64>(), 0..80)) {
+            let length = length(&words[..]).map(|(_, length)| length);
+            prop_assert_eq!(decode(&words[..]).map(|(_, taken)| taken), length);
             if let Ok((record, taken)) = decode(&words[..]) {
                 prop_assert!(taken <= words.len());
                 if let Record::Event { frames_at, frames, .. } = record {

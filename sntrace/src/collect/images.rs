@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sntrace_format::verdict::Verdict;
 
 use super::lane::Lane;
-use super::order::Delivery;
+use super::order::Other;
 use super::segment::{self, Segment};
-use super::{BUFFERED_MAX, Collector, Downstream};
+use super::{BUFFERED_WORDS_MAX, Collector, Downstream};
 use crate::trace::{Exit, ImageId};
 
 /// A process image that speaks.
@@ -148,8 +148,7 @@ impl Collector {
                 // No thread's own: the thread that said the last word may not be the last to have
                 // its word heard.
                 let now = self.clock.now();
-                self.orderer
-                    .deliver_from_pipe(id, now, Delivery::Ended(exit));
+                self.orderer.deliver_other(id, now, Other::Ended(exit));
             }
         }
     }
@@ -165,11 +164,11 @@ impl Collector {
             };
             lane.ended = true;
             lane.look();
-            self.read_lane(segment, &mut lane, u64::MAX, now, send);
+            self.read_lane(segment, &mut lane, u64::MAX);
             self.statistics.dropped_events += lane.consumer.header().dropped();
             lane.clean_until = u64::MAX;
             self.lanes[index] = Some(lane);
-            if self.orderer.buffered() > BUFFERED_MAX / 4 {
+            if self.orderer.buffered_words() > BUFFERED_WORDS_MAX / 4 {
                 self.emit(now, false, send);
             }
         }

@@ -12,7 +12,7 @@
 //!
 //! A thread can be stopped inside a record for long (a debugger, a collector that stops the
 //! world). The others must not wait for it: what they publish is taken in up to
-//! [`BUFFERED_MAX`] and [`PATIENCE`]; then the watermark goes on without it, and its event comes
+//! [`BUFFERED_WORDS_MAX`] and [`PATIENCE`]; then the watermark goes on without it, and its event comes
 //! late, counted.
 
 mod images;
@@ -38,8 +38,8 @@ use pipe::PipeReader;
 use segment::Segment;
 use ticks::{Clock, Timeline};
 
-/// Deliveries held back at most while a thread is stopped inside a record.
-pub const BUFFERED_MAX: usize = 100_000;
+/// Words of events held back at most while a thread is stopped inside a record.
+pub const BUFFERED_WORDS_MAX: u64 = 1 << 20;
 /// How long a thread inside a record is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// Items in a batch.
@@ -100,12 +100,10 @@ pub struct Collector {
     pipe_images: HashMap<u64, ImageId>,
     boards: Boards,
     batch: Batch,
-    /// Words taken from a lane, while they are worked through.
-    words: Vec<u64>,
+    /// Items that may still be taken back, while those before them are handed on.
+    tentative: Batch,
     statistics: Statistics,
     barrier_works: bool,
-    /// Whether there is one lane and nothing else.
-    alone: bool,
     last_look: Instant,
 }
 
@@ -129,10 +127,9 @@ impl Collector {
             early_ends: HashMap::new(),
             pipe_images: HashMap::new(),
             batch: Batch::default(),
-            words: Vec::new(),
+            tentative: Batch::default(),
             statistics: Statistics::default(),
             barrier_works: true,
-            alone: false,
             last_look: Instant::now(),
         }
     }
@@ -178,8 +175,11 @@ impl Collector {
     }
 
     fn flush(&mut self, send: &mut dyn Downstream) {
-        if !self.batch.items.is_empty() {
+        let certain = self.batch.items.len() - self.orderer.tentative();
+        if certain > 0 {
+            self.batch.move_from(certain, &mut self.tentative);
             send.take(&mut self.batch);
+            self.tentative.move_from(0, &mut self.batch);
         }
     }
 
@@ -226,7 +226,7 @@ impl Collector {
                 &self.timeline,
                 &mut self.batch,
             );
-            if self.batch.items.len() >= BATCH_ITEMS {
+            if self.batch.items.len() >= BATCH_ITEMS + self.orderer.tentative() {
                 self.flush(send);
             }
             if !more {

@@ -1,19 +1,20 @@
-//! Lanes and pipe, read: what is published becomes deliveries.
+//! Lanes and pipe, read: what is published goes to the orderer.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering;
 
-use sntrace_format::control::Control;
+use sntrace_format::control::{self, BODY_MAX, Control};
 use sntrace_format::layout::LANES;
 use sntrace_format::pipe::MessageHeader;
+use sntrace_format::record::{Record, decode};
 use sntrace_format::ring::RING_WORDS;
 
-use super::lane::{Entry, Lane, LaneThread, decode_one};
-use super::order::{Delivery, Orderer};
+use super::lane::Lane;
+use super::order::{Orderer, Other, RawEvent};
 use super::segment::{self, Segment};
-use super::{BATCH_ITEMS, BUFFERED_MAX, Collector, Downstream};
-use crate::trace::{ImageId, Module};
+use super::{BUFFERED_WORDS_MAX, Collector, Downstream};
+use crate::trace::{ImageId, Item, Module};
 
 /// Words taken from all lanes together before the first of them are emitted: some hundred
 /// thousand events.
@@ -32,7 +33,6 @@ impl Collector {
         if claimed > 1 && self.barrier_works {
             self.barrier_works = segment::barrier();
         }
-        self.alone = claimed <= 1 && self.pipe_images.is_empty();
         // Without a barrier a store may still be on its way; it never takes this long.
         let margin = if self.barrier_works {
             0
@@ -68,14 +68,16 @@ impl Collector {
         let piece = share.clamp(PIECE_WORDS_MIN, RING_WORDS);
         let mut any = false;
         while let Some(Reverse((clean_until, index))) = unread.pop() {
-            if self.orderer.buffered() > BUFFERED_MAX && clean_until > self.certain_until().0 {
+            if self.orderer.buffered_words() > BUFFERED_WORDS_MAX
+                && clean_until > self.certain_until().0
+            {
                 // All wait for a thread inside a record; more of what waits would help nobody.
                 break;
             }
             let Some(mut lane) = self.lanes[index].take() else {
                 continue;
             };
-            any |= self.read_lane(segment, &mut lane, piece, clean, send);
+            any |= self.read_lane(segment, &mut lane, piece);
             if lane.is_read() {
                 note_read(&mut lane, clean, &self.orderer);
             } else {
@@ -84,7 +86,7 @@ impl Collector {
                 unread.push(Reverse((lane.clean_until, index)));
             }
             self.lanes[index] = Some(lane);
-            if self.orderer.buffered() > BUFFERED_MAX / 4 {
+            if self.orderer.buffered_words() > BUFFERED_WORDS_MAX / 4 {
                 self.emit(clean, false, send);
             }
         }
@@ -112,66 +114,39 @@ impl Collector {
         while self.sources.len() <= index {
             self.sources.push(self.orderer.add_source());
         }
-        Lane::new(segment.consumer(index), image, self.sources[index])
+        let (consumer, source) = (segment.consumer(index), self.sources[index]);
+        self.orderer.begin_lane(source, image, consumer.tail());
+        Lane::new(consumer, image, source)
     }
 
-    /// Reads at most `limit` words.
-    pub(super) fn read_lane(
-        &mut self,
-        segment: &Segment,
-        lane: &mut Lane,
-        limit: u64,
-        now: u64,
-        send: &mut dyn Downstream,
-    ) -> bool {
-        let (image, source) = (lane.image, lane.source);
+    /// Reads at most `limit` words. Returns whether there were any.
+    pub(super) fn read_lane(&mut self, segment: &Segment, lane: &mut Lane, limit: u64) -> bool {
+        let image = lane.image;
+        let words = self.orderer.lane(lane.source);
+        if !lane.take(limit, words.end()) {
+            return false;
+        }
         let mut began = Vec::new();
         let boards = &self.boards;
-        let orderer = &mut self.orderer;
-        let was_damaged = lane.damaged;
-        // The only lane of the run: nothing earlier than `now` can come from anywhere else.
-        let (alone, timeline, batch) = (self.alone, &self.timeline, &mut self.batch);
-        let mut words = std::mem::take(&mut self.words);
-        let start = lane.take(limit, &mut words);
-        lane.decode(start, &words, |thread, entry| match entry {
-            Entry::Event {
-                event,
-                frames,
-                truncated,
-            } => {
-                let raw = thread.event(event, frames, truncated);
-                if alone && event.time <= now && orderer.is_empty() {
-                    orderer.pass(source, image, &raw, timeline, batch);
-                    if batch.items.len() >= BATCH_ITEMS {
-                        send.take(batch);
-                    }
-                } else {
-                    orderer.deliver(source, image, event.time, Delivery::Event(raw));
-                }
+        let result = words.scan(!lane.is_read(), |_, message| {
+            let parent = |key| u32::try_from(key).ok().filter(|&key| key != 0).map(ImageId);
+            if let Control::Process { pid, .. } = message {
+                // Known before the item is presented, which asks for it.
+                let slot = segment.slot_of(image.0);
+                boards.remember(image, slot);
+                began.push((pid, slot));
             }
-            Entry::Control(time, message) => {
-                let parent = |key| u32::try_from(key).ok().filter(|&key| key != 0).map(ImageId);
-                let (delivery, pid) = of_control(orderer, image, &message, thread, parent);
-                if let Some(delivery) = delivery {
-                    orderer.deliver(source, image, time, delivery);
-                }
-                if let Some(pid) = pid {
-                    // Known before the item is presented, which asks for it.
-                    let slot = segment.slot_of(image.0);
-                    boards.remember(image, slot);
-                    began.push((pid, slot));
-                }
-            }
+            of_control(image, &message, parent)
         });
-        if lane.damaged && !was_damaged {
+        if result.is_err() && !lane.damaged {
+            lane.damaged = true;
             self.statistics.damaged += 1;
         }
-        let any = !words.is_empty();
-        self.words = words;
+        self.orderer.arrived(lane.source);
         for (pid, slot) in began {
             self.image_began(image, pid, slot);
         }
-        any
+        true
     }
 
     pub(super) fn read_pipe(&mut self) -> bool {
@@ -180,33 +155,47 @@ impl Collector {
         };
         let mut began = Vec::new();
         let result = pipe.read(|header, words| {
-            let (image, tid) = (self.pipe_image(header), header.tid);
+            let image = self.pipe_image(header);
             let orderer = &mut self.orderer;
             let images = &self.pipe_images;
-            let mut thread = LaneThread {
-                tid,
-                thread: orderer.thread(image, tid),
-            };
-            let decoded = decode_one(words, |entry| match entry {
-                Entry::Event {
-                    event,
-                    frames,
-                    truncated,
-                } => {
-                    let raw = thread.event(event, frames, truncated);
-                    orderer.deliver_from_pipe(image, event.time, Delivery::Event(raw));
+            match decode(words) {
+                Ok((
+                    Record::Event {
+                        event,
+                        frames_at,
+                        frames,
+                        truncated,
+                    },
+                    _,
+                )) => {
+                    let raw = RawEvent {
+                        event,
+                        frames: words[frames_at..frames_at + frames].into(),
+                        truncated,
+                        tid: header.tid,
+                        thread: orderer.thread(image, header.tid),
+                    };
+                    orderer.deliver_event(image, raw);
                 }
-                Entry::Control(time, message) => {
-                    let parent = |key: u64| images.get(&key).copied();
-                    let (delivery, pid) = of_control(orderer, image, &message, &mut thread, parent);
-                    if let Some(delivery) = delivery {
-                        orderer.deliver_from_pipe(image, time, delivery);
+                Ok((Record::Control { time, kind, bytes }, _)) => {
+                    let mut buffer = [0; BODY_MAX + 8];
+                    let body = control::body(words, bytes, &mut buffer);
+                    let Some(message) = control::parse(kind, body) else {
+                        self.statistics.damaged += 1;
+                        return;
+                    };
+                    if let Control::Process { pid, .. } = message {
+                        began.push((image, pid));
                     }
-                    began.extend(pid.map(|pid| (image, pid)));
+                    let parent = |key: u64| images.get(&key).copied();
+                    // Each message says whose it is.
+                    if !matches!(message, Control::Thread { .. })
+                        && let Some(other) = of_control(image, &message, parent)
+                    {
+                        orderer.deliver_other(image, time, other);
+                    }
                 }
-            });
-            if decoded.is_err() {
-                self.statistics.damaged += 1;
+                Ok((Record::Pad, _)) | Err(_) => self.statistics.damaged += 1,
             }
         });
         self.pipe = Some(pipe);
@@ -244,23 +233,14 @@ fn note_read(lane: &mut Lane, clean: u64, orderer: &Orderer) {
     lane.clean_until = lane.clean_until.max(until);
 }
 
-/// What a control message delivers, if anything, and the process id of an image that begins
-/// with it.
+/// What stands in the place of a control message, if anything.
 fn of_control(
-    orderer: &mut Orderer,
     image: ImageId,
     message: &Control<'_>,
-    thread: &mut LaneThread,
     parent: impl Fn(u64) -> Option<ImageId>,
-) -> (Option<Delivery>, Option<u32>) {
-    let delivery = match *message {
-        Control::Thread { tid } => {
-            *thread = LaneThread {
-                tid,
-                thread: orderer.thread(image, tid),
-            };
-            return (None, None);
-        }
+) -> Option<Other> {
+    let item = match *message {
+        Control::Thread { tid } => return Some(Other::Thread(tid)),
         Control::Process {
             pid,
             ppid,
@@ -274,7 +254,9 @@ fn of_control(
             if command.last().is_some_and(Vec::is_empty) {
                 command.pop();
             }
-            let process = Delivery::Process {
+            Item::Process {
+                image,
+                time_ns: 0,
                 pid,
                 ppid,
                 forked_from: if forked_from == 0 {
@@ -284,8 +266,7 @@ fn of_control(
                 },
                 executable: executable.to_vec(),
                 command,
-            };
-            return (Some(process), Some(pid));
+            }
         }
         Control::ModuleAdd {
             start,
@@ -297,7 +278,7 @@ fn of_control(
             path,
         } => {
             let (build_id, path) = (build_id.to_vec(), path.to_vec());
-            Delivery::ModuleAdd(Box::new(Module {
+            let module = Module {
                 start,
                 end,
                 bias,
@@ -305,11 +286,16 @@ fn of_control(
                 inode,
                 build_id,
                 path,
-            }))
+            };
+            Item::ModuleAdd { image, module }
         }
-        Control::ModuleRemove { start } => Delivery::ModuleRemove(start),
-        Control::Loader { epoch } => Delivery::LoaderCalled(epoch),
-        Control::Exec { pid, path } => Delivery::Exec(pid, path.to_vec()),
+        Control::ModuleRemove { start } => Item::ModuleRemove { image, start },
+        Control::Loader { epoch } => Item::LoaderCalled { image, epoch },
+        Control::Exec { pid, path } => Item::Exec {
+            image,
+            pid,
+            path: path.to_vec(),
+        },
     };
-    (Some(delivery), None)
+    Some(Other::Item(Box::new(item)))
 }

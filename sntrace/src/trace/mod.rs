@@ -183,6 +183,25 @@ impl Batch {
         self.frames.clear();
     }
 
+    /// Moves the items from `at` on, with their frames, to the end of another batch.
+    pub fn move_from(&mut self, at: usize, other: &mut Batch) {
+        let tail = self.items.get(at..).unwrap_or(&[]);
+        let first_frame = tail.iter().find_map(|item| match item {
+            Item::Event(event) => Some(event.frames.0),
+            _ => None,
+        });
+        let old_start = first_frame.unwrap_or(self.frames.len() as u32);
+        let new_start = other.frames.len() as u32;
+        other.frames.extend(self.frames.drain(old_start as usize..));
+        other.items.extend(self.items.drain(at..).map(|mut item| {
+            if let Item::Event(event) = &mut item {
+                let (start, end) = event.frames;
+                event.frames = (start - old_start + new_start, end - old_start + new_start);
+            }
+            item
+        }));
+    }
+
     /// The return addresses of an event of this batch beyond its caller, inner to outer.
     #[must_use]
     pub fn frames_of(&self, event: &Event) -> &[u64] {

@@ -442,10 +442,10 @@ impl Finished {
                 None,
             );
         }
-        if statistics.order.unseen_releases > 0 {
+        if statistics.order.unseen > 0 {
             messages::note(format!(
                 "{} blocks were given out again although their release was not seen",
-                statistics.order.unseen_releases
+                statistics.order.unseen
             ));
         }
         if statistics.impatient > 0 {

@@ -1,260 +1,314 @@
-//! One event applied to the live blocks: what must be so before it, and what is so after it.
+//! Emission: one head applied to the live blocks and handed on.
 
-use super::cause::call_time;
-use super::{Delivery, Orderer, RawEvent};
+use super::journal::{Emitted, Entry};
+use super::source::{Frames, Head, HeadKind, Queue, Source};
+use super::{Missing, Orderer, Other, Patience};
 use crate::collect::live::{Block, LiveBlocks};
 use crate::collect::ticks::Timeline;
-use crate::trace::{Batch, Event, ImageId, Item, Op};
+use crate::trace::{Batch, Event, ImageId, Item};
 
-/// The addresses whose owner changed; 0 for none.
-pub(super) type Touched = [u64; 2];
-
-/// What has to happen before an event can be applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// The release of an address that is still owned.
-    Release(u64),
-    /// The allocation of an address that has no owner.
-    Owner(u64),
-    /// What others have to do with this address first.
-    Turn(u64),
-}
-
-impl Missing {
-    pub(super) fn address(self) -> u64 {
-        let (Missing::Release(address) | Missing::Owner(address) | Missing::Turn(address)) = self;
-        address
-    }
-}
-
-/// Of an event that concerns this address: whether it gives it back or resizes the block there,
-/// rather than obtain it.
-pub(super) fn releases_or_holds(
-    event: &sntrace_format::record::Event,
-    address: u64,
-) -> Option<bool> {
-    let parts = Parts::of(event);
-    if parts.given_back == address {
-        return Some(true);
-    }
-    (parts.obtained == address).then_some(false)
-}
-
-/// The parts of an event that its op puts into the operands.
-struct Parts {
-    count: u64,
-    alignment: u64,
-    old_block: u64,
-    /// The block that the caller did not have before, or 0.
-    obtained: u64,
-    /// The block that the caller no longer has, or 0.
-    given_back: u64,
-}
-
-impl Parts {
-    #[inline(always)]
-    fn of(event: &sntrace_format::record::Event) -> Self {
-        let op = event.op;
-        let (mut count, mut alignment, mut old_block) = (1, 0, 0);
-        match op {
-            Op::Malloc | Op::Free => {}
-            Op::Calloc => count = event.operands[0],
-            Op::Realloc | Op::Mremap => old_block = event.operands[0],
-            Op::Reallocarray => (old_block, count) = (event.operands[0], event.operands[2]),
-            _ if op.operands() == 1 => alignment = event.operands[0],
-            _ => {}
-        }
-        // glibc's realloc(block, 0) frees and returns null; any other null left it alone.
-        let freed_by_zero = op == Op::Realloc && event.block == 0 && event.size == 0;
-        let (obtained, given_back) = if op.is_mapping() {
-            (0, 0)
-        } else if op.only_releases() {
-            (0, event.block)
-        } else if event.block != 0 || freed_by_zero {
-            (event.block, old_block)
-        } else {
-            (0, 0)
-        };
-        Self {
-            count,
-            alignment,
-            old_block,
-            obtained,
-            given_back,
-        }
-    }
-}
+/// The addresses of an image whose owner changed; 0 for none.
+pub(super) type Touched = (ImageId, [u64; 2]);
 
 impl Orderer {
-    /// Updates the live blocks and hands the event on. `close`: two clocks may disagree by so many
-    /// ticks; without it the event is applied whatever may be missing. `Err`: what is missing, and
-    /// nothing was done.
+    /// Emits a source's head, an event. With `strict` only if nothing is missing, else an error and
+    /// nothing was done; without it, whatever may be missing.
     #[inline]
     pub(super) fn apply(
         &mut self,
-        image: ImageId,
-        time: u64,
-        raw: &RawEvent,
-        close: Option<u64>,
+        at: usize,
+        strict: bool,
+        journaled: bool,
         timeline: &Timeline,
         out: &mut Batch,
     ) -> Result<Touched, Missing> {
-        let event = &raw.event;
-        let parts = Parts::of(event);
+        let source = &mut self.sources[at];
+        let Some(Head {
+            time,
+            image,
+            what: HeadKind::Event(head),
+            ..
+        }) = &source.head
+        else {
+            return Ok((ImageId(0), [0; 2]));
+        };
+        let (time, image, parts, event) = (*time, *image, &head.parts, &head.event);
         let (obtained, given_back) = (parts.obtained, parts.given_back);
-        let serial = self.serials.get(raw.thread as usize).copied().unwrap_or(0);
-        let mut released = None;
-        let mut temporary = false;
+        let live = live_of(&mut self.current, &mut self.images, image);
+        let mut no_serial = 0;
+        let serial = self
+            .serials
+            .get_mut(head.thread as usize)
+            .unwrap_or(&mut no_serial);
+        let serial_before = *serial;
+        let (mut released, mut displaced) = (None, None);
         if given_back != 0 {
-            if let Some(close) = close
-                && let Some(missing) = self.missing(image, time, raw, &parts, close)
-            {
-                return Err(missing);
+            released = live.end(given_back);
+            if released.is_none() && strict {
+                return Err(Missing::Owner(given_back));
             }
-            let ended = self.live(image).end(given_back);
-            released = ended.map(|block| block.bytes);
-            temporary = obtained == 0
-                && ended.is_some_and(|block| block.thread == raw.thread && block.serial == serial);
         }
         if obtained != 0 {
             let block = Block {
                 bytes: parts.count.saturating_mul(event.size),
-                thread: raw.thread,
-                serial: serial.wrapping_add(1),
+                thread: head.thread,
+                serial: serial_before.wrapping_add(1),
             };
-            if !self.live(image).begin(obtained, block) {
-                if close.is_some() {
+            if !live.begin(obtained, block) {
+                if strict {
+                    if let Some(block) = released {
+                        live.begin(given_back, block);
+                    }
                     return Err(Missing::Release(obtained));
                 }
-                self.statistics.unseen_releases += 1;
-                self.live(image).end(obtained);
-                self.live(image).begin(obtained, block);
+                self.statistics.unseen += 1;
+                displaced = live.end(obtained);
+                live.begin(obtained, block);
             }
-            if let Some(place) = self.serials.get_mut(raw.thread as usize) {
-                *place = block.serial;
+            *serial = block.serial;
+        }
+        let temporary = obtained == 0
+            && released
+                .is_some_and(|block| block.thread == head.thread && block.serial == serial_before);
+        let last_ns = self.last_ns;
+        self.last_ns = last_ns.max(timeline.nanoseconds(time));
+        let first_frame = out.frames.len() as u32;
+        match (&head.frames, &source.queue) {
+            (&Frames::Words(range), Queue::Lane(words)) if range.0 < range.1 => {
+                out.frames.extend_from_slice(words.get(range));
             }
+            (Frames::Own(frames), _) => out.frames.extend_from_slice(frames),
+            _ => {}
         }
-        let start = out.frames.len() as u32;
-        if !raw.frames.is_empty() {
-            out.frames.extend_from_slice(&raw.frames);
-        }
-        let time_ns = self.time(time, timeline);
         out.items.push(Item::Event(Event {
             op: event.op,
-            time_ns,
+            time_ns: self.last_ns,
             image,
-            tid: raw.tid,
+            tid: head.tid,
             block: event.block,
             size: event.size,
             count: parts.count,
             alignment: parts.alignment,
             old_block: parts.old_block,
             caller: event.caller,
-            frames: (start, out.frames.len() as u32),
-            truncated: raw.truncated,
-            released,
+            frames: (first_frame, out.frames.len() as u32),
+            truncated: head.truncated,
+            released: released.map(|block| block.bytes),
             temporary,
         }));
-        Ok([obtained, given_back])
+        let (thread, end) = (head.thread, head.end);
+        let place = source.place();
+        let mut message = None;
+        match &mut source.queue {
+            Queue::Lane(words) => {
+                words.at = end;
+                if !journaled {
+                    words.settled = end;
+                }
+            }
+            Queue::Pipe(messages) => {
+                messages.fetched = 0;
+                message = messages.queue.pop_front();
+            }
+        }
+        if journaled {
+            self.journal.push(Entry {
+                source: at as u32,
+                place,
+                speaker: source.speaker,
+                clock: source.clock,
+                time,
+                last_ns,
+                what: Emitted::Event {
+                    image,
+                    thread,
+                    serial: serial_before,
+                    obtained,
+                    given_back,
+                    released,
+                    displaced,
+                    message: message.map(Box::new),
+                },
+            });
+        }
+        source.clock = time;
+        source.head = None;
+        source.load_head();
+        Ok((image, [obtained, given_back]))
     }
 
-    /// What an event that gives a block back has to ask for before anything may change.
-    #[inline]
-    fn missing(
+    /// What an event would have to wait for.
+    pub(super) fn missing(
         &mut self,
         image: ImageId,
-        time: u64,
-        raw: &RawEvent,
-        parts: &Parts,
-        close: u64,
+        parts: &super::parts::Parts,
     ) -> Option<Missing> {
-        let (address, obtained) = (parts.given_back, parts.obtained);
-        let Some(holder) = self.live(image).thread_of(address) else {
-            return Some(Missing::Owner(address));
-        };
-        let called = call_time(&raw.event, time);
-        let late = called.saturating_add(close);
-        if obtained == address {
-            return None;
+        let live = self.live(image);
+        if parts.given_back != 0 && !live.contains(parts.given_back) {
+            return Some(Missing::Owner(parts.given_back));
         }
-        if holder != raw.thread && self.still_has(image, holder, address, late) {
-            return Some(Missing::Turn(address));
-        }
-        let earlier = called.saturating_sub(close);
-        if self.blocked > 0 && self.somebody_obtains(image, raw.thread, address, earlier) {
-            return Some(Missing::Turn(address));
-        }
-        (obtained != 0 && self.live(image).contains(obtained)).then_some(Missing::Release(obtained))
+        let obtains = parts.obtained != 0 && parts.obtained != parts.given_back;
+        (obtains && live.contains(parts.obtained)).then_some(Missing::Release(parts.obtained))
     }
 
-    #[inline]
-    fn live(&mut self, image: ImageId) -> &mut LiveBlocks {
-        if self.current.0 != image {
-            self.change_image(image);
-        }
-        &mut self.current.1
-    }
-
-    #[cold]
-    fn change_image(&mut self, image: ImageId) {
-        let next = self.images.remove(&image).unwrap_or_default();
-        let (old, blocks) = std::mem::replace(&mut self.current, (image, next));
-        self.images.insert(old, blocks);
-    }
-
-    /// Nanoseconds, never going back.
-    fn time(&mut self, ticks: u64, timeline: &Timeline) -> u64 {
-        self.last_ns = self.last_ns.max(timeline.nanoseconds(ticks));
-        self.last_ns
-    }
-
-    /// Hands everything but events on.
-    pub(super) fn emit_other(
+    /// Emits a source's head, anything but an event.
+    pub(super) fn other(
         &mut self,
-        image: ImageId,
-        time: u64,
-        delivery: Delivery,
+        at: usize,
+        journaled: bool,
         timeline: &Timeline,
         out: &mut Batch,
     ) {
-        let item = match delivery {
-            Delivery::Process {
-                pid,
-                ppid,
-                forked_from,
-                executable,
-                command,
-            } => {
-                let time_ns = self.time(time, timeline);
-                Item::Process {
-                    image,
-                    time_ns,
-                    pid,
-                    ppid,
-                    forked_from,
-                    executable,
-                    command,
-                }
+        let source = &mut self.sources[at];
+        let place = source.place();
+        let Some((time, other)) = take_other(source) else {
+            return;
+        };
+        let (speaker, clock, last_ns) = (source.speaker, source.clock, self.last_ns);
+        let mut kept = None;
+        match other {
+            Other::Owner(image) => {
+                kept = journaled.then_some(Other::Owner(image));
+                source.speaker.image = image;
             }
-            Delivery::ModuleAdd(module) => Item::ModuleAdd {
-                image,
-                module: *module,
-            },
-            Delivery::ModuleRemove(start) => Item::ModuleRemove { image, start },
-            Delivery::LoaderCalled(epoch) => Item::LoaderCalled { image, epoch },
-            Delivery::Exec(pid, path) => Item::Exec { image, pid, path },
-            Delivery::Ended(exit) => {
-                let blocks = std::mem::take(self.live(image));
-                self.threads.retain(|&(owner, _), _| owner != image);
-                Item::Ended {
-                    image,
+            Other::Thread(tid) => {
+                kept = journaled.then_some(Other::Thread(tid));
+                let thread = self.thread(speaker.image, tid);
+                let source = &mut self.sources[at];
+                (source.speaker.tid, source.speaker.thread) = (tid, thread);
+            }
+            Other::Item(mut item) => {
+                if let Item::Process { time_ns, .. } = &mut *item {
+                    self.last_ns = last_ns.max(timeline.nanoseconds(time));
+                    *time_ns = self.last_ns;
+                }
+                out.items.push(*item);
+            }
+            Other::Ended(exit) => {
+                self.journal.settle_all(&mut self.sources);
+                self.drain(speaker.image, at, timeline, out);
+                let blocks = std::mem::take(self.live(speaker.image));
+                self.threads.retain(|&(owner, _), _| owner != speaker.image);
+                out.items.push(Item::Ended {
+                    image: speaker.image,
                     exit,
                     live_blocks: blocks.count(),
                     live_bytes: blocks.bytes(),
-                }
+                });
+                let source = &mut self.sources[at];
+                source.head = None;
+                return source.load_head();
             }
-            Delivery::Event(_) => return,
-        };
-        out.items.push(item);
+        }
+        let source = &mut self.sources[at];
+        if journaled {
+            self.journal.push(Entry {
+                source: at as u32,
+                place,
+                speaker,
+                clock,
+                time,
+                last_ns,
+                what: Emitted::Other(time, kept),
+            });
+        }
+        source.clock = source.clock.max(time);
+        source.head = None;
+        source.load_head();
+    }
+
+    /// The image is over: what is still blocked will not get its cause any more.
+    fn drain(&mut self, image: ImageId, except: usize, timeline: &Timeline, out: &mut Batch) {
+        while let Some(at) = self.earliest_of(image, except) {
+            self.unblock(at);
+            if self.sources[at].head.as_ref().is_some_and(Head::is_event) {
+                if let Ok(touched) = self.apply(at, false, false, timeline, out) {
+                    self.unblock_for(touched);
+                }
+            } else {
+                self.other(at, false, timeline, out);
+            }
+            self.plan_or_leave(at);
+        }
+    }
+
+    /// The source with the earliest head of an image, except the one that says it ended.
+    fn earliest_of(&self, image: ImageId, except: usize) -> Option<usize> {
+        let active = self.active.iter().map(|&at| at as usize);
+        let heads = active.filter(|&at| at != except).filter_map(|at| {
+            let head = self.sources[at].head.as_ref()?;
+            let its = head.image == image && !matches!(head.what, HeadKind::Ended);
+            its.then_some((head.time, at))
+        });
+        heads.min().map(|(_, at)| at)
+    }
+
+    #[inline]
+    pub(super) fn live(&mut self, image: ImageId) -> &mut LiveBlocks {
+        live_of(&mut self.current, &mut self.images, image)
+    }
+
+    /// The source's head is blocked and has waited for long enough.
+    pub(super) fn resolve(
+        &mut self,
+        at: usize,
+        patience: Patience,
+        timeline: &Timeline,
+        out: &mut Batch,
+    ) {
+        if self.search(at, patience, timeline, out) {
+            return;
+        }
+        self.unblock(at);
+        // What comes before it stays before it.
+        self.journal.settle_all(&mut self.sources);
+        if let Ok(touched) = self.apply(at, false, false, timeline, out) {
+            self.unblock_for(touched);
+        }
+        self.plan_or_leave(at);
+    }
+}
+
+#[inline]
+fn live_of<'a>(
+    current: &'a mut (ImageId, LiveBlocks),
+    images: &mut std::collections::HashMap<ImageId, LiveBlocks>,
+    image: ImageId,
+) -> &'a mut LiveBlocks {
+    if current.0 != image {
+        change_image(current, images, image);
+    }
+    &mut current.1
+}
+
+#[cold]
+fn change_image(
+    current: &mut (ImageId, LiveBlocks),
+    images: &mut std::collections::HashMap<ImageId, LiveBlocks>,
+    image: ImageId,
+) {
+    let next = images.remove(&image).unwrap_or_default();
+    let (old, blocks) = std::mem::replace(current, (image, next));
+    if blocks.count() > 0 {
+        images.insert(old, blocks);
+    }
+}
+
+/// Takes the first thing that is no event out of a source.
+fn take_other(source: &mut Source) -> Option<(u64, Other)> {
+    match &mut source.queue {
+        Queue::Lane(words) => {
+            let (place, time, other) = words.others.pop_front()?;
+            words.at = words.at.max(place);
+            Some((time, other))
+        }
+        Queue::Pipe(messages) => {
+            messages.fetched = 0;
+            let message = messages.queue.pop_front()?;
+            match message.what {
+                super::messages::Said::Other(other) => Some((message.time, other)),
+                super::messages::Said::Event(_) => None,
+            }
+        }
     }
 }

@@ -1,0 +1,196 @@
+//! A lane's words, as they were copied out of the ring, until their events have been emitted.
+//!
+//! Events stay words until it is their turn: a word is copied once, and an event that waits takes
+//! 24 bytes. What is no event is taken out when the words arrive ([`WordQueue::scan`]), and its
+//! place becomes padding.
+//!
+//! Coordinates count words from the queue's beginning and never start again.
+
+use std::collections::VecDeque;
+
+use sntrace_format::control::{self, BODY_MAX, CONTROL_WORDS_MAX, Control};
+use sntrace_format::record::{
+    DecodeError, EVENT_WORDS_MAX, Event, Op, Record, decode, first_word, length,
+};
+use sntrace_format::ring::RING_WORDS;
+
+use super::Other;
+
+/// Words of the longest record.
+const RECORD_WORDS_MAX: u64 = if CONTROL_WORDS_MAX > EVENT_WORDS_MAX {
+    CONTROL_WORDS_MAX
+} else {
+    EVENT_WORDS_MAX
+};
+/// So many words that are done with are worth moving the others for.
+const DONE_WORDS: usize = 4096;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct WordQueue {
+    words: Vec<u64>,
+    /// Coordinate of the first of `words`.
+    front: u64,
+    /// Up to here records are whole and known to be right.
+    scanned: u64,
+    /// The position in the ring that `scanned` was copied from.
+    ring_position: u64,
+    /// The next record.
+    pub(super) at: u64,
+    /// What came before may be forgotten.
+    pub(super) settled: u64,
+    /// What stands between events, where, and when.
+    pub(super) others: VecDeque<(u64, u64, Other)>,
+    /// The latest time of any record.
+    latest: u64,
+}
+
+/// An event in its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub event: Event,
+    /// Coordinates of its frames.
+    pub frames: (u64, u64),
+    pub truncated: bool,
+    /// Coordinate of the next record.
+    pub end: u64,
+}
+
+/// Nobody wrote these words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+impl WordQueue {
+    /// A new owner writes from this position of the ring on. Words of its predecessor may still
+    /// wait.
+    pub(super) fn begin(&mut self, ring_position: u64, owner: Other) {
+        // A record that its predecessor began and that nobody will end.
+        self.words.truncate((self.scanned - self.front) as usize);
+        self.ring_position = ring_position;
+        self.others.push_back((self.scanned, self.latest, owner));
+    }
+
+    /// Room for words to be added at the end.
+    pub fn end(&mut self) -> &mut Vec<u64> {
+        let done = (self.settled - self.front) as usize;
+        if done >= DONE_WORDS && done >= self.words.len() / 2 {
+            self.words.drain(..done);
+            self.front = self.settled;
+        }
+        &mut self.words
+    }
+
+    /// Looks at the words that were added: takes control messages out (`each` gets their time and
+    /// makes what stands in their place, if anything), finds where records end. `more`: words were
+    /// published that have not been added yet, so that the last record may be cut. Returns how many
+    /// words of events there are.
+    pub fn scan(
+        &mut self,
+        more: bool,
+        mut each: impl FnMut(u64, Control<'_>) -> Option<Other>,
+    ) -> Result<(), Damaged> {
+        loop {
+            let at = (self.scanned - self.front) as usize;
+            let Some(rest) = self.words.get(at..).filter(|rest| !rest.is_empty()) else {
+                return Ok(());
+            };
+            let taken = match length(rest) {
+                Ok((Op::Pad, _)) => {
+                    let skipped = RING_WORDS - self.ring_position % RING_WORDS;
+                    if skipped > rest.len() as u64 {
+                        return self.cut(at, more);
+                    }
+                    self.words[at] = padding(skipped);
+                    skipped
+                }
+                Ok((Op::Control, taken)) => {
+                    let Ok((Record::Control { time, kind, bytes }, _)) = decode(rest) else {
+                        return self.cut(at, false);
+                    };
+                    let mut buffer = [0; BODY_MAX + 8];
+                    let body = control::body(rest, bytes, &mut buffer);
+                    let Some(message) = control::parse(kind, body) else {
+                        return self.cut(at, false);
+                    };
+                    self.latest = self.latest.max(time);
+                    if let Some(other) = each(time, message) {
+                        self.others.push_back((self.scanned, time, other));
+                    }
+                    self.words[at] = padding(taken as u64);
+                    taken as u64
+                }
+                Ok((_, taken)) => {
+                    self.latest = self.latest.max(rest[0] >> 8);
+                    taken as u64
+                }
+                Err(DecodeError::Short) => {
+                    let short = (rest.len() as u64) < RECORD_WORDS_MAX;
+                    return self.cut(at, more && short);
+                }
+                Err(_) => return self.cut(at, false),
+            };
+            self.scanned += taken;
+            self.ring_position += taken;
+        }
+    }
+
+    /// The record at index `at` is not whole: it will be, or never was one.
+    fn cut(&mut self, at: usize, later: bool) -> Result<(), Damaged> {
+        if later {
+            return Ok(());
+        }
+        self.words.truncate(at);
+        Err(Damaged)
+    }
+
+    /// The time of the latest record: the source brings nothing earlier any more.
+    pub(super) fn latest(&self) -> u64 {
+        self.latest
+    }
+
+    /// Words that wait.
+    pub(super) fn len(&self) -> u64 {
+        self.scanned - self.at
+    }
+
+    /// The first event from a coordinate on.
+    #[inline]
+    pub(super) fn event_from(&self, mut at: u64) -> Option<Found> {
+        while at < self.scanned {
+            let rest = self.words.get((at - self.front) as usize..)?;
+            match decode(rest).ok()? {
+                (
+                    Record::Event {
+                        event,
+                        frames_at,
+                        frames,
+                        truncated,
+                    },
+                    taken,
+                ) => {
+                    let first = at + frames_at as u64;
+                    return Some(Found {
+                        event,
+                        frames: (first, first + frames as u64),
+                        truncated,
+                        end: at + taken as u64,
+                    });
+                }
+                _ => at += rest[0] >> 8,
+            }
+        }
+        None
+    }
+
+    /// Words by their coordinates.
+    #[inline]
+    pub(super) fn get(&self, (start, end): (u64, u64)) -> &[u64] {
+        let range = (start - self.front) as usize..(end - self.front) as usize;
+        self.words.get(range).unwrap_or(&[])
+    }
+}
+
+/// What stands where no event is: how many words to skip, in the place of the time.
+fn padding(words: u64) -> u64 {
+    first_word(words, Op::Pad)
+}
