@@ -72,9 +72,15 @@ impl Messages {
     /// Brings the move that gives `address` back, for which the first message waits, before it.
     /// False if it is not there.
     pub(super) fn fetch(&mut self, address: u64) -> bool {
-        let Some(time) = self.queue.front().map(|first| first.time) else {
+        let Some(Message {
+            time,
+            what: Said::Event(first),
+        }) = self.queue.front()
+        else {
             return false;
         };
+        // By its own clock: its time may be a later one's that was written before it.
+        let (time, happened) = (*time, first.event.time);
         if self.fetched >= FETCHED_MAX {
             return false;
         }
@@ -82,7 +88,7 @@ impl Messages {
         let Some(place) = self
             .queue
             .iter()
-            .position(|message| moves_away(message, address, time))
+            .position(|message| moves_away(message, address, happened))
         else {
             return false;
         };
@@ -95,13 +101,15 @@ impl Messages {
     }
 }
 
-/// Whether this is a move, begun before `time`, that gives `address` back.
-fn moves_away(message: &Message, address: u64, time: u64) -> bool {
+/// Whether this is a move, begun before `happened`, that gives `address` back. One that began later
+/// gives it back for somebody else: who waits had its message written before anybody else could
+/// have the address.
+fn moves_away(message: &Message, address: u64, happened: u64) -> bool {
     let Said::Event(raw) = &message.what else {
         return false;
     };
     let parts = Parts::of(&raw.event);
     parts.gives_back_early(&raw.event)
         && parts.does(Change::GiveBack(address))
-        && parts.times(&raw.event).1 <= time
+        && parts.times(&raw.event).1 <= happened
 }

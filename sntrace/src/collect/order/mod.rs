@@ -52,8 +52,11 @@ pub const SKEW_NS: u64 = 10_000;
 /// By how much two clocks, as read, may disagree about cause and effect: what a search assumes.
 const CLOSE_NS: u64 = 2_000;
 /// How long an event that came through the pipe waits for its cause: the thread that does the
-/// causing may be paused between the call and its message, and no lane tells that it is.
-const PIPE_PATIENCE_NS: u64 = 2_000_000_000;
+/// causing may be paused between the call and its message, and no lane tells that it is. Where many
+/// threads write into a full pipe on a busy machine, one was seen to wait its turn for five seconds.
+const PIPE_PATIENCE_NS: u64 = 10_000_000_000;
+/// How many messages wait behind it at most.
+const PIPE_HELD_MAX: usize = 200_000;
 
 /// What stands between events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,10 +247,12 @@ impl Orderer {
             }
         };
         let source = &mut self.sources[at];
+        let mut held = 0;
         if let Queue::Pipe(messages) = &mut source.queue {
             messages.push(time, said);
+            held = messages.queue.len();
         }
-        if source.blocked.is_some() && self.fetch(at) {
+        if source.blocked.is_some() && (self.fetch(at) || held > PIPE_HELD_MAX) {
             self.plan(at);
         }
         self.arrived(SourceId(at));

@@ -249,6 +249,30 @@ fn the_pipe_finds_a_release_behind_what_a_quick_thread_wrote_meanwhile() {
 }
 
 #[test]
+fn the_pipe_does_not_take_a_later_owners_move_for_the_one_that_is_missing() {
+    let mut orderer = Orderer::new();
+    let timeline = Timeline::begin(Clock::Monotonic);
+    let threads = [1, 2, 3, 4].map(|tid| orderer.thread(IMAGE, tid));
+    orderer.deliver_event(IMAGE, by(threads[0], 1, malloc(16)));
+    orderer.deliver_event(IMAGE, by(threads[1], 1000, malloc(64)));
+    // Paused between its clock and its message, so that it stands behind a later time.
+    orderer.deliver_event(IMAGE, by(threads[2], 5, malloc(16)));
+    orderer.deliver_event(IMAGE, by(threads[3], 700, realloc(16, 600, 32)));
+    orderer.deliver_event(IMAGE, by(threads[0], 4, realloc(16, 2, 48)));
+    let mut out = Batch::default();
+    while orderer.advance(0, true, usize::MAX, &timeline, &mut out) {}
+    let blocks: Vec<u64> = out
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Event(event) => Some(event.block),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(blocks, [16, 64, 48, 16, 32]);
+}
+
+#[test]
 fn what_is_heard_of_an_image_after_its_end_stops_nothing() {
     let mut orderer = Orderer::new();
     let timeline = Timeline::begin(Clock::Monotonic);
