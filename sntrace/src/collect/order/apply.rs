@@ -1,7 +1,7 @@
 //! Emission: one head applied to the live blocks and handed on.
 
 use super::journal::{Emitted, Entry};
-use super::source::{Frames, Head, HeadKind, Queue, Source};
+use super::source::{Head, HeadKind, Queue, Source};
 use super::{Missing, Orderer, Other, Patience};
 use crate::collect::live::{Block, LiveBlocks};
 use crate::collect::ticks::Timeline;
@@ -73,12 +73,13 @@ impl Orderer {
         let last_ns = self.last_ns;
         self.last_ns = last_ns.max(timeline.nanoseconds(time));
         let first_frame = out.frames.len() as u32;
-        match (&head.frames, &source.queue) {
-            (&Frames::Words(range), Queue::Lane(words)) if range.0 < range.1 => {
-                out.frames.extend_from_slice(words.get(range));
+        match &source.queue {
+            Queue::Lane(words) => {
+                if head.frames.0 < head.frames.1 {
+                    out.frames.extend_from_slice(words.get(head.frames));
+                }
             }
-            (Frames::Own(frames), _) => out.frames.extend_from_slice(frames),
-            _ => {}
+            Queue::Pipe(messages) => out.frames.extend_from_slice(messages.first_frames()),
         }
         out.items.push(Item::Event(Event {
             op: event.op,

@@ -63,6 +63,14 @@ impl Messages {
         self.queue.push_back(Message { time, what });
     }
 
+    /// The frames of the first message.
+    pub(super) fn first_frames(&self) -> &[u64] {
+        match self.queue.front().map(|first| &first.what) {
+            Some(Said::Event(raw)) => &raw.frames,
+            _ => &[],
+        }
+    }
+
     /// Puts something that was taken out back to the front.
     pub(super) fn put_back(&mut self, time: u64, other: Other) {
         let what = Said::Other(other);

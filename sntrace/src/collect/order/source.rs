@@ -1,7 +1,5 @@
 //! A source of events: a lane, or all that an image says through the pipe.
 
-use smallvec::SmallVec;
-
 use super::messages::{Messages, Said};
 use super::parts::Parts;
 use super::words::WordQueue;
@@ -26,7 +24,7 @@ pub(super) struct Speaker {
 }
 
 /// The first thing that waits in a source.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     /// By this time it is put in order, in ticks.
     pub time: u64,
@@ -36,7 +34,7 @@ pub(super) struct Head {
     pub what: HeadKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum HeadKind {
     Event(HeadEvent),
     /// Still in the source's queue.
@@ -51,25 +49,17 @@ impl Head {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct HeadEvent {
     pub event: sntrace_format::record::Event,
     pub parts: Parts,
     pub tid: u32,
     pub thread: u32,
     pub truncated: bool,
-    pub frames: Frames,
+    /// Where the frames are in a lane's words.
+    pub frames: (u64, u64),
     /// Where a lane's next record is.
     pub end: u64,
-}
-
-/// Return addresses beyond the caller.
-#[derive(Clone, Debug)]
-pub(super) enum Frames {
-    /// Coordinates in the lane's words.
-    Words((u64, u64)),
-    /// Out of the pipe.
-    Own(SmallVec<[u64; 2]>),
 }
 
 /// See the module.
@@ -110,19 +100,16 @@ impl Source {
     }
 
     /// Finds the head, if something waits and there is none yet.
-    #[inline]
+    #[inline(always)]
     pub(super) fn load_head(&mut self) {
         if self.head.is_some() {
             return;
         }
-        let mut head = match &self.queue {
-            Queue::Lane(words) => lane_head(words, self.speaker),
-            Queue::Pipe(messages) => pipe_head(messages, self.speaker),
-        };
-        if let Some(head) = &mut head {
-            head.time = head.time.max(self.clock);
+        let clock = self.clock;
+        match &self.queue {
+            Queue::Lane(words) => self.head = lane_head(words, self.speaker, clock),
+            Queue::Pipe(messages) => self.head = pipe_head(messages, self.speaker, clock),
         }
-        self.head = head;
     }
 
     /// Hands the events from the head on that may have happened by `until` to `each`, with the
@@ -154,14 +141,14 @@ impl Source {
     }
 }
 
-#[inline]
-fn lane_head(words: &WordQueue, speaker: Speaker) -> Option<Head> {
+#[inline(always)]
+fn lane_head(words: &WordQueue, speaker: Speaker, clock: u64) -> Option<Head> {
     let found = words.event_from(words.at);
     if let Some(&(place, time, _)) = words.others.front()
         && found.as_ref().is_none_or(|found| place < found.end)
     {
         return Some(Head {
-            time,
+            time: time.max(clock),
             earliest: time,
             image: speaker.image,
             what: HeadKind::Other,
@@ -171,7 +158,7 @@ fn lane_head(words: &WordQueue, speaker: Speaker) -> Option<Head> {
     let parts = Parts::of(&found.event);
     let (time, earliest) = parts.times(&found.event);
     Some(Head {
-        time,
+        time: time.max(clock),
         earliest,
         image: speaker.image,
         what: HeadKind::Event(HeadEvent {
@@ -180,15 +167,15 @@ fn lane_head(words: &WordQueue, speaker: Speaker) -> Option<Head> {
             tid: speaker.tid,
             thread: speaker.thread,
             truncated: found.truncated,
-            frames: Frames::Words(found.frames),
+            frames: found.frames,
             end: found.end,
         }),
     })
 }
 
-fn pipe_head(messages: &Messages, speaker: Speaker) -> Option<Head> {
+fn pipe_head(messages: &Messages, speaker: Speaker, clock: u64) -> Option<Head> {
     let first = messages.queue.front()?;
-    let (time, image) = (first.time, speaker.image);
+    let (time, image) = (first.time.max(clock), speaker.image);
     Some(match &first.what {
         Said::Event(raw) => Head {
             time,
@@ -200,7 +187,7 @@ fn pipe_head(messages: &Messages, speaker: Speaker) -> Option<Head> {
                 tid: raw.tid,
                 thread: raw.thread,
                 truncated: raw.truncated,
-                frames: Frames::Own(raw.frames.clone()),
+                frames: (0, 0),
                 end: 0,
             }),
         },

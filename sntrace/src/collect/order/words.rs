@@ -154,7 +154,7 @@ impl WordQueue {
     }
 
     /// The first event from a coordinate on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn event_from(&self, mut at: u64) -> Option<Found> {
         while at < self.scanned {
             let rest = self.words.get((at - self.front) as usize..)?;
