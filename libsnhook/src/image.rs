@@ -13,7 +13,7 @@ use sntrace_format::verdict::BOARD_ENTRIES;
 
 use crate::modules;
 use crate::platform::{clock, sys};
-use crate::state::{self, EPOCH, Mode};
+use crate::state::{self, Mode};
 use crate::thread::{self, ThreadState};
 
 /// The wiped part. Zeros are "not begun".
@@ -72,8 +72,18 @@ impl Image {
         self.key.load(Ordering::Acquire)
     }
 
-    /// Where the hot path looks call sites up: the launcher's verdicts; the known addresses where
-    /// the return address alone is wanted; nothing where no verdicts can come.
+    /// Where the hot path looks for callers that are direct: as [`Image::board`], but nothing where
+    /// the clock is not the processor's counter, which is the only one that it reads.
+    pub fn hot_board(&self) -> *const AtomicU64 {
+        if clock::is_counter() {
+            self.board()
+        } else {
+            NO_VERDICTS.as_ptr()
+        }
+    }
+
+    /// Where call sites are looked up: the launcher's verdicts; the known addresses where the
+    /// return address alone is wanted; nothing where no verdicts can come.
     pub fn board(&self) -> *const AtomicU64 {
         if crate::record::raw_callers() {
             return self.known.as_ptr();
@@ -223,7 +233,7 @@ pub fn loader_called(state: &mut ThreadState, sp: usize) {
     }
     // A constructor may call dlopen again: the outermost call is the last to return.
     state.loader_sp = state.loader_sp.max(sp);
-    let epoch = EPOCH.fetch_add(1, Ordering::AcqRel) + 1;
+    let epoch = state::advance_epoch();
     modules::epoch_changed(epoch);
     thread::control(state, clock::now(), &Control::Loader { epoch });
     sys::restore_signals(mask);

@@ -1,23 +1,25 @@
 //! The hot path: an event into this thread's lane; its cold twin right behind it.
 //!
 //! Hot means: a known call site, room in the lane, no record interrupted by a signal. Then an
-//! event is the clock and four stores. Everything else (a call site whose wrappers must be looked
+//! event is the clock and a few stores. Everything else (a call site whose wrappers must be looked
 //! past, a full chunk, a signal handler on top of a record, a forked child's first event, the
-//! pipe) is found by one of three tests and handled out of line.
+//! pipe, a large size) is found by one of three tests and handled out of line.
 //!
 //! Invariant: the clock is read between `enter` and `publish` of the lane that gets the record,
 //! so that the launcher can tell that an event with an earlier time may still come.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use sntrace_format::env::OptionBits;
-use sntrace_format::record::{EVENT_WORDS_MAX, Event, FRAMES_MAX, Op, write_event};
+use sntrace_format::record::{
+    BRIEF_SIZES, BRIEF_WORDS, EVENT_WORDS_MAX, Event, FRAMES_MAX, Op, write_brief, write_event,
+};
 use sntrace_format::ring::Producer;
-use sntrace_format::verdict::{self, Verdict};
+use sntrace_format::verdict;
 
 use crate::callers;
 use crate::platform::clock;
-use crate::state::{self, EPOCH};
+use crate::state;
 use crate::thread::{self, ThreadState, Writer};
 use crate::transport::pipe;
 
@@ -82,17 +84,45 @@ impl Frames {
     }
 }
 
-/// Whether the caller alone names the event: it was announced and is no wrapper.
+/// Whether the caller alone names the event: it was announced and is no wrapper. Such an address
+/// has at most 48 bits.
 #[inline(always)]
-fn is_direct(state: &ThreadState, ra: usize) -> bool {
+fn is_direct(board: *const AtomicU64, ra: usize) -> bool {
     let address = ra as u64;
     // SAFETY: a board has BOARD_ENTRIES words, and the index is below that. Relaxed: see
     // `sntrace_format::verdict`.
-    let word = unsafe { &*state.board.add(verdict::index(address)) }.load(Ordering::Relaxed);
-    word == verdict::entry(address, EPOCH.load(Ordering::Relaxed), Verdict::Direct)
+    let word = unsafe { &*board.add(verdict::index(address)) }.load(Ordering::Relaxed);
+    // A word that an address beyond 48 bits would match belongs to an epoch to come.
+    word == address.wrapping_add(state::direct_key())
 }
 
-/// Enters a lane that has room, reads the clock, writes, publishes.
+/// Claims the thread's lane if there is nothing special about a call from `ra`.
+#[inline(always)]
+fn claim_for(state: &mut ThreadState, ra: usize) -> bool {
+    // A state that has room is attached, and has a board.
+    state.main.may_have_room() && is_direct(state.hot_board, ra) && state.main.claim()
+}
+
+/// Records an event without operands whose time is now, if nothing about it is special.
+#[inline(always)]
+pub fn note_briefly(state: &mut ThreadState, ra: usize, op: Op, block: usize, size: usize) -> bool {
+    if size as u64 >= BRIEF_SIZES {
+        return false;
+    }
+    let ThreadState {
+        main, hot_board, ..
+    } = state;
+    // A state that has room is attached, and has a board.
+    let allowed = || is_direct(*hot_board, ra);
+    let fill = |slot: &[AtomicU64; BRIEF_WORDS as usize]| {
+        let time = clock::counter();
+        write_brief(slot, op, time, block as u64, size as u64, ra as u64);
+    };
+    // SAFETY: an event has more room than this.
+    unsafe { main.write(BRIEF_WORDS, allowed, fill) }
+}
+
+/// Enters a claimed lane, reads the clock, writes, publishes.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // One event's fields; a struct would only rename them.
 fn put(
@@ -114,7 +144,7 @@ fn put(
         caller: caller as u64,
         operands,
     };
-    // SAFETY: the caller has found room for an event.
+    // SAFETY: the caller has claimed room for an event.
     let slot = unsafe { lane.slot::<SLOT>() };
     let words = write_event(slot, &event, frames, truncated);
     lane.publish(words);
@@ -130,7 +160,12 @@ pub fn note(
     size: usize,
     operands: [u64; 3],
 ) {
-    if state.main.has_room() && !state.main.is_inside() && is_direct(state, site.ra) {
+    if op.operands() == 0 {
+        if note_briefly(state, site.ra, op, block, size) {
+            return;
+        }
+        note_further(state, site.sp, site.fp, site.ra, op, block, size, 0, 0, 0);
+    } else if claim_for(state, site.ra) {
         put(
             &mut state.main,
             op,
@@ -153,7 +188,7 @@ pub fn note(
 /// The rest of [`note`]: callers that need looking past, and everything rare.
 #[inline(never)]
 #[allow(clippy::too_many_arguments)] // See the call.
-fn note_further(
+pub fn note_further(
     state: &mut ThreadState,
     sp: usize,
     fp: usize,
@@ -167,11 +202,9 @@ fn note_further(
 ) {
     let (site, operands) = (&Site { sp, fp, ra }, [first, second, third]);
     let mut frames = Frames::new();
-    if state.main.has_room() && !state.main.is_inside() {
+    if state.main.may_have_room() {
         callers::collect(state, site, &mut frames);
-        // Looking at the stack may have used up the room (a module was announced) or let a
-        // signal handler in.
-        if state.main.has_room() && !state.main.is_inside() {
+        if state.main.claim() {
             return put(
                 &mut state.main,
                 op,
@@ -242,7 +275,7 @@ pub fn note_replacing(
     third: u64,
     call: impl FnOnce() -> usize,
 ) -> usize {
-    if state.main.has_room() && !state.main.is_inside() && is_direct(state, site.ra) {
+    if claim_for(state, site.ra) {
         return replace_in(
             &mut state.main,
             site,
@@ -331,7 +364,7 @@ fn replace_in(
         caller: site.ra as u64,
         operands,
     };
-    // SAFETY: room was found before, and nobody else writes to this lane while it is entered.
+    // SAFETY: claimed with room for an event.
     let slot = unsafe { lane.slot::<SLOT>() };
     let words = write_event(slot, &event, frames, truncated);
     lane.publish(words);

@@ -5,10 +5,11 @@
 //!
 //! Written in the load phase by one thread; read in every phase.
 
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use sntrace_format::env::OptionBits;
 use sntrace_format::layout::RunHeader;
+use sntrace_format::verdict::{self, Verdict};
 
 /// How events leave the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,33 @@ static LAUNCHER: AtomicU32 = AtomicU32::new(0);
 /// Counts calls that load or unload modules, from 1. Any thread adds, acquire-release: an address
 /// that is looked up under a new epoch is looked up in maps read after the call began.
 pub static EPOCH: AtomicU32 = AtomicU32::new(1);
+/// What the hot path adds to a return address to get the word by which it is known as direct in
+/// this epoch. Written by [`advance_epoch`] with compare-and-swap, acquire-release, right after the
+/// epoch; read relaxed: in between, what was known before the call into the loader still holds.
+static DIRECT_KEY: AtomicU64 = AtomicU64::new(verdict::key(1, Verdict::Direct));
+
+/// See [`DIRECT_KEY`].
+#[inline(always)]
+pub fn direct_key() -> u64 {
+    DIRECT_KEY.load(Ordering::Relaxed)
+}
+
+/// Begins a new epoch and returns its number.
+pub fn advance_epoch() -> u32 {
+    let epoch = EPOCH.fetch_add(1, Ordering::AcqRel) + 1;
+    loop {
+        let before = DIRECT_KEY.load(Ordering::Acquire);
+        // Loaded after the key: if another thread has begun an epoch since, and made its key, then
+        // the exchange fails; so the last epoch's key stays.
+        let key = verdict::key(EPOCH.load(Ordering::Acquire), Verdict::Direct);
+        if DIRECT_KEY
+            .compare_exchange(before, key, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+        {
+            return epoch;
+        }
+    }
+}
 
 /// The mode.
 #[inline(always)]

@@ -54,16 +54,18 @@ const WAITS_MAX: u32 = 10;
 pub struct ThreadState {
     /// The lane for events that interrupt no other.
     pub main: Producer,
-    /// Where call sites are looked up; null before the thread is attached.
-    pub board: *const AtomicU64,
+    /// Where direct callers are looked up on the hot path; null before the thread is attached.
+    pub hot_board: *const AtomicU64,
     /// 0, or inside the allocator: the hook entry's stack pointer, with bit 0 set for a C++
     /// operator whose call's return address is at the pointer.
-    inside: usize,
+    pub inside: usize,
     /// The return address that an operator's call left there.
     operator_back: usize,
     /// The size that was asked of it. Smaller allocations inside it are not the operator's block:
     /// one that fails allocates the exception that it throws.
     operator_size: usize,
+    /// Where call sites are looked up; null before the thread is attached.
+    pub board: *const AtomicU64,
     /// The stack's known part.
     pub stack_window: StackWindow,
     /// 0, or the stack pointer of this thread's outermost call into the loader.
@@ -93,6 +95,9 @@ pub enum Entered {
     /// Only pass the call on.
     PassThrough,
 }
+
+/// What [`ThreadState::inside`] is outside of the allocator.
+pub const OUTSIDE: usize = 0;
 
 impl ThreadState {
     /// The real function is about to be called; returns what [`ThreadState::leave_allocator`]
@@ -157,6 +162,12 @@ fn recording_rarely() -> Option<&'static mut ThreadState> {
         Mode::Asleep | Mode::Off => None,
         Mode::Shared | Mode::Pipe => attach(),
     }
+}
+
+/// This thread's state, if it has one and is not inside the allocator.
+#[inline(always)]
+pub fn idle() -> Option<&'static mut ThreadState> {
+    current().filter(|state| state.inside == OUTSIDE)
 }
 
 /// What to do with a call from `site` for `size` bytes (for a release: all ones).
@@ -373,6 +384,7 @@ fn attach_blocked() -> Option<&'static mut ThreadState> {
     if let Some(state) = state {
         set_thread_slot(core::ptr::from_mut(state) as usize);
         state.board = image.board();
+        state.hot_board = image.hot_board();
         state.inside = 0;
         state.loader_sp = 0;
         state.attached = true;
@@ -483,7 +495,7 @@ fn claim_lane(image: &Image) -> Producer {
 
 /// Where the next record of this thread goes.
 pub enum Writer<'a> {
-    /// Into this lane, which has room for an event and is not inside a record.
+    /// Into this lane, which is claimed and has room.
     Lane(&'a mut Producer),
     /// Through the pipe.
     Pipe,
@@ -502,8 +514,7 @@ fn room(state: &mut ThreadState, words: u64) -> Writer<'_> {
         Mode::Shared => {}
         Mode::Off | Mode::Asleep => return Writer::Nowhere,
     }
-    let inside = state.main.has_lane() && state.main.is_inside();
-    let lane = if inside {
+    let lane = if state.main.is_claimed() {
         nested_lane(&mut state.nested)
     } else {
         Some(&mut state.main)
@@ -529,9 +540,7 @@ fn room(state: &mut ThreadState, words: u64) -> Writer<'_> {
 
 /// A lane that no interrupted record is using.
 fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<&mut Producer> {
-    let lane = lanes
-        .iter_mut()
-        .find(|lane| !lane.has_lane() || !lane.is_inside())?;
+    let lane = lanes.iter_mut().find(|lane| !lane.is_claimed())?;
     if !lane.has_lane() {
         let mask = sys::block_signals();
         *lane = claim_lane(image::current()?);
@@ -552,7 +561,9 @@ fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<&mut Producer> {
     Some(lane)
 }
 
-/// Makes room in a lane. False: the event is not to be recorded.
+/// Makes room in a lane and claims it. False: the event is not to be recorded.
+///
+/// The claim does not last through a sleep: a handler that comes then may leave by a jump.
 fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
     if lane.make_room(words) == Room::Ready {
         ring_doorbell(false);

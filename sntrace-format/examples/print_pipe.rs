@@ -4,7 +4,7 @@
 //! ```text
 //! mkfifo /tmp/events
 //! cargo run -p sntrace-format --example print_pipe < /tmp/events &
-//! SNTRACE_RUN=1:$$:0:16:0:/tmp/events LD_PRELOAD=/path/libsnhook.so ./program
+//! SNTRACE_RUN=2:$$:0:16:0:/tmp/events LD_PRELOAD=/path/libsnhook.so ./program
 //! ```
 //!
 //! Events look like `malloc(72) = 0x5500  [program+0x9a4 libc.so.6+0x27740]`: the caller, then the

@@ -137,13 +137,14 @@ mod tests {
 
     #[test]
     fn foreign_values_are_refused() {
+        let (this, other) = (PROTOCOL_VERSION, PROTOCOL_VERSION + 1);
         for text in [
-            "",
-            "2",
-            "1:1:1:1:1:/p",
-            "2:x:1:1:1:/p",
-            "2:1:1:1:99999999999999999999999:/p",
-            "2::1:1:1:",
+            String::new(),
+            format!("{this}"),
+            format!("{other}:1:1:1:1:/p"),
+            format!("{this}:x:1:1:1:/p"),
+            format!("{this}:1:1:1:99999999999999999999999:/p"),
+            format!("{this}::1:1:1:"),
         ] {
             assert_eq!(RunAddress::parse(text.as_bytes()), None, "{text}");
         }

@@ -7,8 +7,8 @@
 //!
 //! # Who writes what, and why that ordering
 //!
-//! * `progress` = position of the next record, times two, plus 1 while the producer is *inside*
-//!   one. Written by the producer. The odd store (relaxed) comes before the clock is read, the
+//! * `progress` = position of the next record in bytes, plus 1 while the producer is *inside*
+//!   one (bytes, so that it is the producer's own cursor as it stands). Written by the producer. The odd store (relaxed) comes before the clock is read, the
 //!   even store (release) publishes the words before it. The consumer loads it with acquire. The
 //!   odd bit lets the consumer know that a record with an earlier time may still come: it makes
 //!   the odd store visible to itself with a `membarrier` instead of a fence in the producer.
@@ -50,9 +50,14 @@ pub const ROOM_WORDS: u64 = 2;
 /// After this many words the producer rings the doorbell.
 pub const CHUNK_WORDS: u64 = if RING_WORDS < 64 { 3 } else { RING_WORDS / 8 };
 
-/// How far ahead of the producer lines are fetched: four cache lines, some ten events.
+/// How far ahead of the producer lines are fetched, in bytes: four cache lines, some ten events.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-const PREFETCH_WORDS: u64 = 32;
+const PREFETCH_BYTES: usize = 256;
+
+/// Bytes of a word.
+const WORD: u64 = 8;
+/// Bytes of a ring.
+const RING_BYTES: u64 = RING_WORDS * WORD;
 
 /// The header of a lane, at the start of its first page.
 #[repr(C, align(64))]
@@ -109,10 +114,10 @@ impl LaneHeader {
     /// Makes an abandoned lane ready for its next owner: empty, outside any record, nothing
     /// dropped. Only for the consumer, and only while nobody owns or wants the lane.
     pub fn reset(&self) {
-        let position = self.producer.progress.load(Ordering::Acquire) >> 1;
+        let position = self.producer.progress.load(Ordering::Acquire) / WORD;
         self.producer
             .progress
-            .store(position << 1, Ordering::Relaxed);
+            .store(position * WORD, Ordering::Relaxed);
         self.producer.dropped.store(0, Ordering::Relaxed);
         self.consumer.tail.store(position, Ordering::Relaxed);
         self.consumer.waiting.store(0, Ordering::Relaxed);
@@ -129,7 +134,8 @@ impl Default for LaneHeader {
 /// What a producer finds when it looks for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// There is room now; a full chunk went by, so the doorbell should ring.
+    /// There is room now, and the producer is claimed; a full chunk went by, so the doorbell should
+    /// ring.
     Ready,
     /// The consumer has to read first.
     Full,
@@ -139,17 +145,34 @@ pub enum Room {
 ///
 /// # Safety
 /// `header` and `data` point at a mapped lane for as long as the producer is used, and one thread
-/// uses it at a time (signal handlers on that thread must not record in it while it is inside a
-/// record: they see [`Producer::is_inside`]).
+/// uses it at a time. Signal handlers on that thread may use it too, but for what
+/// [`Producer::is_claimed`] tells.
+///
+/// # Interruption
+///
+/// A signal handler can use the producer between any two instructions of the thread. So whoever
+/// writes *claims* it first, by taking `limit` away, and looks at the other fields only then; a
+/// handler that finds it claimed has to go elsewhere. One that comes before the claim is complete
+/// does no harm: it moves `next` and perhaps `limit` forward, and what is left of the old limit is
+/// lower than that.
 #[repr(C)]
 pub struct Producer {
     header: *const LaneHeader,
+    /// The ring's start less the position at which this turn of the ring began, so that adding a
+    /// position gives its place. Right for every position below `limit`.
+    base: *const u8,
+    /// Position of the next record in bytes.
+    next: u64,
+    /// Event records may start at positions below this, in bytes; [`CLAIMED`] while somebody
+    /// writes.
+    limit: i64,
     data: *const AtomicU64,
-    /// Position of the next record in words.
-    position: u64,
-    /// Records may start up to `limit - ROOM_WORDS`.
-    limit: u64,
+    /// What `limit` will be when the claim ends.
+    granted: i64,
 }
+
+/// [`Producer::limit`] of a claimed producer: below every position.
+const CLAIMED: i64 = -1;
 
 impl Producer {
     /// A producer without a lane.
@@ -157,9 +180,11 @@ impl Producer {
     pub const fn none() -> Self {
         Self {
             header: core::ptr::null(),
-            data: core::ptr::null(),
-            position: 0,
+            base: core::ptr::null(),
+            next: 0,
             limit: 0,
+            data: core::ptr::null(),
+            granted: 0,
         }
     }
 
@@ -172,15 +197,15 @@ impl Producer {
         let lane = unsafe { &*header };
         // Relaxed: claiming the lane acquired what the last owner wrote. A dead owner may have
         // been inside a record, which is lost with it: the bit is cleared.
-        let position = lane.producer.progress.load(Ordering::Relaxed) >> 1;
-        lane.producer
-            .progress
-            .store(position << 1, Ordering::Relaxed);
+        let next = lane.producer.progress.load(Ordering::Relaxed) & !1;
+        lane.producer.progress.store(next, Ordering::Relaxed);
         Self {
             header,
+            base: data.cast(),
+            next,
+            limit: 0,
             data,
-            position,
-            limit: position,
+            granted: 0,
         }
     }
 
@@ -191,11 +216,43 @@ impl Producer {
         !self.header.is_null()
     }
 
-    /// Whether an event record fits without asking the consumer. False without a lane.
+    /// Whether the thread is writing, or was when the signal came that this code handles.
     #[inline(always)]
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.position + ROOM_WORDS <= self.limit
+    pub fn is_claimed(&self) -> bool {
+        self.limit == CLAIMED
+    }
+
+    /// Claims the producer for an event record, if one fits without asking the consumer. False
+    /// without a lane, and if it is claimed already.
+    #[inline(always)]
+    #[must_use]
+    pub fn claim(&mut self) -> bool {
+        let limit = self.take_limit();
+        if self.next as i64 >= limit {
+            self.limit = limit;
+            return false;
+        }
+        self.granted = limit;
+        true
+    }
+
+    /// Whether [`Producer::claim`] would succeed at the moment.
+    #[must_use]
+    #[inline(always)]
+    pub fn may_have_room(&self) -> bool {
+        (self.next as i64) < self.limit
+    }
+
+    /// Begins a claim, which is still to be checked.
+    #[inline(always)]
+    fn take_limit(&mut self) -> i64 {
+        let limit = self.limit;
+        self.limit = CLAIMED;
+        // The other fields are for whoever has the claim, so they are read after it is made. For
+        // handlers on this thread, which see its stores in their order: a matter of the compiler.
+        compiler_fence(Ordering::SeqCst);
+        limit
     }
 
     fn lane(&self) -> &LaneHeader {
@@ -210,26 +267,56 @@ impl Producer {
         unsafe { self.header.as_ref() }
     }
 
-    /// Whether this thread is between [`Producer::enter`] and [`Producer::publish`]: then a
-    /// signal handler runs on top of it. Needs a lane.
-    #[inline(always)]
-    #[must_use]
-    pub fn is_inside(&self) -> bool {
-        // Relaxed: this thread's own store.
-        self.lane().producer.progress.load(Ordering::Relaxed) & 1 != 0
-    }
-
-    /// Announces a record, before its clock is read. Needs a lane.
+    /// Announces a record, before its clock is read. Needs the claim.
     #[inline(always)]
     pub fn enter(&mut self) {
         self.prefetch();
         self.lane()
             .producer
             .progress
-            .store(self.position << 1 | 1, Ordering::Relaxed);
+            .store(self.next + 1, Ordering::Relaxed);
         // The compiler must not move the clock above the store; the processor is dealt with by
         // the consumer's membarrier.
         compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Writes a record of `words` words in one go: [`Producer::claim`], [`Producer::enter`], what
+    /// `fill` does with the slot, [`Producer::publish`]. False if there is no room, if the producer
+    /// is claimed, or if `allowed`, which is asked last, says no.
+    ///
+    /// The same as those, for the hot path: they would look at the producer's fields anew after
+    /// each of the compiler's fences.
+    ///
+    /// # Safety
+    /// `WORDS` and `words` must not exceed [`ROOM_WORDS`].
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn write<const WORDS: usize>(
+        &mut self,
+        words: u64,
+        allowed: impl FnOnce() -> bool,
+        fill: impl FnOnce(&[AtomicU64; WORDS]),
+    ) -> bool {
+        let limit = self.take_limit();
+        let next = self.next;
+        if next as i64 >= limit || !allowed() {
+            self.limit = limit;
+            return false;
+        }
+        self.prefetch();
+        // SAFETY: there is room, and so there is a lane.
+        let (progress, slot) = unsafe { (&(*self.header).producer.progress, self.slot::<WORDS>()) };
+        // Relaxed and a fence for the compiler: as in `enter`.
+        progress.store(next + 1, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        fill(slot);
+        let next = next + words * WORD;
+        self.next = next;
+        // Release: as in `publish`.
+        progress.store(next, Ordering::Release);
+        compiler_fence(Ordering::SeqCst);
+        self.limit = limit;
+        true
     }
 
     /// Asks for the cache line that will be written a few records from now. The consumer has
@@ -239,34 +326,34 @@ impl Producer {
     fn prefetch(&self) {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         {
-            let ahead = ((self.position + PREFETCH_WORDS) % RING_WORDS) as usize;
-            // SAFETY: a prefetch has no effect but on time, and the address is in the ring. A
-            // processor without the instruction takes it for a no-op.
+            // SAFETY: a prefetch has no effect but on time, wherever the address lies (near the
+            // ring's end it is outside). A processor without the instruction takes it for a no-op.
             unsafe {
-                core::arch::asm!("prefetchw byte ptr [{}]", in(reg) self.data.add(ahead),
-                    options(nostack, readonly, preserves_flags));
+                core::arch::asm!("prefetchw byte ptr [{} + {ahead}]", in(reg) self.place(),
+                    ahead = const PREFETCH_BYTES, options(nostack, readonly, preserves_flags));
             }
         }
-    }
-
-    /// Takes the announcement back: no record came of it.
-    #[inline(always)]
-    pub fn leave(&mut self) {
-        compiler_fence(Ordering::SeqCst);
-        self.lane()
-            .producer
-            .progress
-            .store(self.position << 1, Ordering::Release);
     }
 
     /// Takes over from an owner that ended, perhaps inside a record, which is lost with it.
     pub fn abandon_record(&mut self) {
         if self.has_lane() {
-            self.leave();
+            self.lane()
+                .producer
+                .progress
+                .store(self.next, Ordering::Release);
+            self.limit = 0;
         }
     }
 
-    /// The words of the next record. Needs room: at least [`ROOM_WORDS`], or what
+    /// Where the next record goes.
+    #[inline(always)]
+    fn place(&self) -> *const u8 {
+        // Wrapping: `base` itself may lie before the ring.
+        self.base.wrapping_add(self.next as usize)
+    }
+
+    /// The words of the next record. Needs the claim, and with it the room: [`ROOM_WORDS`], or what
     /// [`Producer::make_room`] was asked for.
     ///
     /// # Safety
@@ -275,48 +362,73 @@ impl Producer {
     #[must_use]
     pub unsafe fn slot<const WORDS: usize>(&self) -> &[AtomicU64; WORDS] {
         // SAFETY: room for this many words was found, and room never spans the ring's end.
-        unsafe {
-            &*self
-                .data
-                .add((self.position % RING_WORDS) as usize)
-                .cast::<[AtomicU64; WORDS]>()
-        }
+        unsafe { &*self.place().cast::<[AtomicU64; WORDS]>() }
     }
 
-    /// Publishes `words` words written into the slot.
+    /// Publishes `words` words written into the slot, and ends the claim.
     #[inline(always)]
     pub fn publish(&mut self, words: u64) {
-        self.position += words;
+        self.advance(words);
+        compiler_fence(Ordering::SeqCst);
+        self.limit = self.granted;
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, words: u64) {
+        self.next += words * WORD;
         // Release: the record's words are visible to whoever acquires this position.
         self.lane()
             .producer
             .progress
-            .store(self.position << 1, Ordering::Release);
+            .store(self.next, Ordering::Release);
     }
 
     /// Looks for room for `words` words in one piece, and skips the ring's end where they would
-    /// not fit before it. Must be called outside a record.
+    /// not fit before it. Where there is room, it claims the producer. Must not be called while it
+    /// is claimed.
     #[cold]
     pub fn make_room(&mut self, words: u64) -> Room {
-        // A position within the ring tells how many words are left up to its end.
-        let left = RING_WORDS - self.position % RING_WORDS;
-        let tail = self.lane().consumer.tail.load(Ordering::SeqCst);
-        if left < words {
-            if tail + RING_WORDS < self.position + left + words {
+        let _ = self.take_limit();
+        let room = self.look_for_room(words);
+        if room == Room::Full {
+            compiler_fence(Ordering::SeqCst);
+            self.limit = 0;
+        }
+        room
+    }
+
+    fn look_for_room(&mut self, words: u64) -> Room {
+        let bytes = words * WORD;
+        // Whether or not the last record ended just at the ring's end.
+        self.begin_turn();
+        // A position within the ring tells how much is left up to its end.
+        let left = RING_BYTES - self.next % RING_BYTES;
+        let tail = self.lane().consumer.tail.load(Ordering::SeqCst) * WORD;
+        if left < bytes {
+            if tail + RING_BYTES < self.next + left + bytes {
                 return Room::Full;
             }
             // SAFETY: at least one word is left before the end, and the consumer has read it.
             let slot = unsafe { self.slot::<1>() };
             slot[0].store(first_word(0, Op::Pad), Ordering::Relaxed);
-            self.publish(left);
-        } else if tail + RING_WORDS < self.position + words {
+            self.advance(left / WORD);
+            self.begin_turn();
+        } else if tail + RING_BYTES < self.next + bytes {
             return Room::Full;
         }
-        let ring_end = self.position - self.position % RING_WORDS + RING_WORDS;
+        let ring_end = self.next - self.next % RING_BYTES + RING_BYTES;
         // Up to the next doorbell, and always far enough for what was asked.
-        let chunk_end = self.position + CHUNK_WORDS.max(words);
-        self.limit = ring_end.min(chunk_end).min(tail + RING_WORDS);
+        let chunk_end = self.next + CHUNK_WORDS.max(words) * WORD;
+        let end = ring_end.min(chunk_end).min(tail + RING_BYTES);
+        // The last start from which an event record ends in time is included.
+        self.granted = (end + WORD).saturating_sub(ROOM_WORDS * WORD) as i64;
         Room::Ready
+    }
+
+    /// Sets `base` for the turn of the ring in which the next record begins.
+    fn begin_turn(&mut self) {
+        let turn = self.next - self.next % RING_BYTES;
+        self.base = self.data.cast::<u8>().wrapping_sub(turn as usize);
     }
 
     /// Says that the producer is about to sleep on [`LaneHeader::waiting`]. Afterwards
@@ -380,7 +492,7 @@ impl Consumer {
     pub fn progress(&self) -> Progress {
         let progress = self.header().producer.progress.load(Ordering::Acquire);
         Progress {
-            position: progress >> 1,
+            position: progress / WORD,
             inside: progress & 1 != 0,
         }
     }
@@ -455,7 +567,7 @@ mod tests {
     /// Writes records of `length` words, each word the record's number, until the ring is full.
     fn fill(producer: &mut Producer, next: &mut u64, length: u64) {
         loop {
-            if !producer.has_room() && producer.make_room(ROOM_WORDS) == Room::Full {
+            if !producer.claim() && producer.make_room(ROOM_WORDS) == Room::Full {
                 return;
             }
             producer.enter();
@@ -509,8 +621,8 @@ mod tests {
 
     #[test]
     fn a_producer_without_a_lane_has_no_room() {
-        let producer = Producer::none();
-        assert!(!producer.has_room() && !producer.has_lane());
+        let mut producer = Producer::none();
+        assert!(!producer.claim() && !producer.is_claimed() && !producer.has_lane());
     }
 
     #[test]
@@ -519,11 +631,12 @@ mod tests {
         let (mut producer, mut consumer) = lane.ends();
         assert_eq!(producer.make_room(ROOM_WORDS), Room::Ready);
         producer.publish(3);
+        assert!(producer.claim());
         producer.enter();
         assert!(consumer.progress().inside);
         // SAFETY: the first producer is not used again.
         let next = unsafe { Producer::resume(&lane.header, lane.data.as_ptr()) };
-        assert!(!next.is_inside());
+        assert!(!next.is_claimed());
         assert_eq!(
             consumer.progress(),
             Progress {
@@ -533,6 +646,29 @@ mod tests {
         );
         consumer.skip(3);
         assert!(!consumer.release());
+    }
+
+    #[test]
+    fn a_claimed_producer_is_left_alone() {
+        let lane = Lane::new();
+        let (mut producer, consumer) = lane.ends();
+        assert_eq!(producer.make_room(ROOM_WORDS), Room::Ready);
+        assert!(producer.is_claimed() && !producer.claim());
+        // SAFETY: three words are less than the room.
+        assert!(!unsafe { producer.write::<3>(3, || true, |_| unreachable!()) });
+        assert!(
+            producer.is_claimed(),
+            "who came too late takes nothing away"
+        );
+        producer.publish(3);
+        assert!(!producer.is_claimed());
+        // SAFETY: as above.
+        assert!(!unsafe { producer.write::<3>(3, || false, |_| unreachable!()) });
+        let inside = |_: &_| assert!(consumer.progress().inside);
+        // SAFETY: as above.
+        assert!(unsafe { producer.write::<3>(3, || true, inside) });
+        assert!(!producer.is_claimed());
+        assert_eq!(consumer.progress().position, 6);
     }
 
     #[test]
@@ -588,7 +724,7 @@ mod loom_tests {
                     let mut producer =
                         unsafe { Producer::resume(&lane.header, lane.data.as_ptr()) };
                     for n in 0..RECORDS {
-                        while !producer.has_room() && producer.make_room(ROOM_WORDS) == Room::Full {
+                        while !producer.claim() && producer.make_room(ROOM_WORDS) == Room::Full {
                             loom::thread::yield_now();
                         }
                         producer.enter();

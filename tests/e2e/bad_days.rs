@@ -394,11 +394,11 @@ fn a_module_path_with_escapes_is_shown_escaped_too() {
 fn the_environment_of_another_run_is_no_danger() {
     // SNTRACE_RUN of a launcher that is long gone, of another version, and nonsense.
     for value in [
-        "1:99999999:3:0:4096:/nonexistent",
+        "2:99999999:3:0:4096:/nonexistent",
         "999:1:1:1:1:/x",
         "",
         "nonsense",
-        "1:1:1:1:1:",
+        "2:1:1:1:1:",
     ] {
         let run = Sntrace::default_transport()
             .env("SNTRACE_RUN", value)
@@ -416,7 +416,7 @@ fn the_hook_without_a_launcher_is_a_pass_through() {
     let program = Build::c("every_function.c").path();
     for value in [
         None,
-        Some("1:99999999:3:0:4096:/nonexistent"),
+        Some("2:99999999:3:0:4096:/nonexistent"),
         Some("nonsense"),
     ] {
         let mut command = Command::new(&program);

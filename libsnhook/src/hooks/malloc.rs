@@ -4,10 +4,11 @@ use sntrace_format::record::Op;
 
 use super::{acquire, real, release, replace};
 use crate::bootstrap;
-use crate::platform::entry;
-use crate::record::Site;
+use crate::platform::{acquire_entry, entry};
+use crate::record::{self, Site};
+use crate::thread::{self, ThreadState};
 
-entry!(malloc, 1, malloc_body);
+acquire_entry!(malloc, real::MALLOC, malloc_body, malloc_note);
 entry!(calloc, 2, calloc_body);
 entry!(realloc, 2, realloc_body);
 entry!(reallocarray, 3, reallocarray_body);
@@ -22,6 +23,36 @@ unsafe extern "C" fn malloc_body(size: usize, sp: usize, fp: usize, ra: usize) -
             real::call1(&real::MALLOC, bootstrap::malloc, size)
         })
     }
+}
+
+/// After the real `malloc`, where the entry has called it itself.
+unsafe extern "C" fn malloc_note(
+    block: usize,
+    state: &mut ThreadState,
+    sp: usize,
+    ra: usize,
+    size: usize,
+    fp: usize,
+) -> usize {
+    if record::note_briefly(state, ra, Op::Malloc, block, size) {
+        return block;
+    }
+    // With the arguments where they are, this is a jump, and nothing need be saved for it.
+    malloc_note_further(block, state, sp, ra, size, fp)
+}
+
+#[inline(never)]
+extern "C" fn malloc_note_further(
+    block: usize,
+    state: &mut ThreadState,
+    sp: usize,
+    ra: usize,
+    size: usize,
+    fp: usize,
+) -> usize {
+    record::note_further(state, sp, fp, ra, Op::Malloc, block, size, 0, 0, 0);
+    // If the compiler knew that this is the argument, the caller would keep it, and make no jump.
+    core::hint::black_box(block)
 }
 
 unsafe extern "C" fn calloc_body(
@@ -112,6 +143,25 @@ unsafe extern "C" fn reallocarray_body(
 }
 
 unsafe extern "C" fn free_body(block: usize, sp: usize, fp: usize, ra: usize) {
+    if block == 0 {
+        return;
+    }
+    if !bootstrap::owns(block)
+        && let Some(state) = thread::idle()
+        && record::note_briefly(state, ra, Op::Free, block, 0)
+    {
+        let _ = state.enter_allocator(sp);
+        // SAFETY: the program's own call, passed on once.
+        unsafe { real::free_known(block) };
+        state.leave_allocator(thread::OUTSIDE);
+        return;
+    }
+    // SAFETY: the program's own call.
+    unsafe { free_rarely(block, sp, fp, ra) }
+}
+
+#[inline(never)]
+unsafe extern "C" fn free_rarely(block: usize, sp: usize, fp: usize, ra: usize) {
     if block == 0 || bootstrap::owns(block) {
         return;
     }

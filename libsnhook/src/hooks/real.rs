@@ -146,6 +146,15 @@ pub fn resolve() {
         function.store(*address, Ordering::Release);
     }
     ENVIRON.store(environ, Ordering::Release);
+    // The hot path does not ask whether these two are there. Nobody can have a program without.
+    for (function, stand_in) in [
+        (&MALLOC, bootstrap::malloc as *const () as usize),
+        (&FREE, bootstrap::free as *const () as usize),
+    ] {
+        if function.load(Ordering::Relaxed) == 0 {
+            function.store(stand_in, Ordering::Release);
+        }
+    }
 }
 
 /// A function that may be called before the hook has started: looked up now if need be.
@@ -225,6 +234,19 @@ pub unsafe fn call6(function: usize, a: [usize; 6]) -> usize {
         unsafe { core::mem::transmute(function) };
     // SAFETY: the program's own call, passed on.
     unsafe { real(a[0], a[1], a[2], a[3], a[4], a[5]) }
+}
+
+/// As [`free`], on a thread that has a state: it was made after the functions were looked up.
+///
+/// # Safety
+/// The real function's own contract.
+#[inline(always)]
+pub unsafe fn free_known(block: usize) {
+    // SAFETY: not 0: see `resolve`. The loader's definition of `free`, or the stand-in.
+    let real: unsafe extern "C" fn(usize) =
+        unsafe { core::mem::transmute(FREE.load(Ordering::Relaxed)) };
+    // SAFETY: the program's own call, passed on.
+    unsafe { real(block) }
 }
 
 /// Frees a block through the real `free`.

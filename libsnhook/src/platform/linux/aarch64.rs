@@ -351,6 +351,25 @@ macro_rules! entry {
 }
 pub(crate) use entry;
 
+/// `acquire_entry!(name, real, body, note)` defines the interposed symbol `name` of a function that
+/// takes a size and returns a block: as [`entry!`]. On x86-64 there is a shorter way that leaves
+/// `body` aside and goes on in `note` after the call. Here a call leaves its return address in a
+/// register, which somebody has to save in any case.
+macro_rules! acquire_entry {
+    ($name:ident, $real:path, $body:path, $note:path) => {
+        $crate::platform::entry!($name, 1, $body);
+        const _: unsafe extern "C" fn(
+            usize,
+            &mut $crate::thread::ThreadState,
+            usize,
+            usize,
+            usize,
+            usize,
+        ) -> usize = $note;
+    };
+}
+pub(crate) use acquire_entry;
+
 /// `forward!(name, before, real)` defines the interposed symbol `name`: it calls `before`
 /// with the stack pointer at entry and the first argument, and then jumps to the function whose
 /// address is in the static `real`, every integer argument as it was and the return address the

@@ -7,6 +7,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use sntrace_format::record::TimeHalves;
+
 /// Written once while the hook starts, before any event; read by every thread. Relaxed: a thread
 /// that records has synchronised with the start through its attachment.
 static MONOTONIC: AtomicBool = AtomicBool::new(false);
@@ -23,7 +25,8 @@ pub fn now() -> u64 {
     if MONOTONIC.load(Ordering::Relaxed) {
         return monotonic();
     }
-    counter()
+    let TimeHalves { high, low } = counter();
+    high << 32 | low
 }
 
 /// Out of line: a system call's registers would burden every event.
@@ -33,21 +36,39 @@ fn monotonic() -> u64 {
     super::sys::monotonic_ns()
 }
 
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn counter() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction; Linux leaves it usable in user mode
-    // unless a process forbids it to itself, which the launcher's choice of clock rules out.
-    unsafe { core::arch::x86_64::_rdtsc() }
+/// Whether [`counter`] is the clock.
+pub fn is_counter() -> bool {
+    !MONOTONIC.load(Ordering::Relaxed)
 }
 
+/// The processor's counter, for a caller that knows that [`is_counter`].
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[must_use]
+pub fn counter() -> TimeHalves {
+    let (high, low): (u64, u64);
+    // SAFETY: every x86-64 processor has the instruction; Linux leaves it usable in user mode
+    // unless a process forbids it to itself, which the launcher's choice of clock rules out. It
+    // clears the upper halves of both registers. It counts as touching memory, so that the
+    // compiler keeps it behind the announcement of the record.
+    unsafe {
+        core::arch::asm!("rdtsc", out("rdx") high, out("rax") low, options(nostack, preserves_flags))
+    };
+    TimeHalves { high, low }
+}
+
+/// The processor's counter, for a caller that knows that [`is_counter`].
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
-fn counter() -> u64 {
+#[must_use]
+pub fn counter() -> TimeHalves {
     let ticks: u64;
     // SAFETY: Linux makes the virtual counter readable in user mode on every aarch64.
     unsafe {
         core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags))
     };
-    ticks
+    TimeHalves {
+        high: ticks >> 32,
+        low: ticks & 0xffff_ffff,
+    }
 }

@@ -213,6 +213,69 @@ macro_rules! entry {
 }
 pub(crate) use entry;
 
+/// `acquire_entry!(name, real, body, note)` defines the interposed symbol `name` of a function that
+/// takes a size and returns a block. What every call does is here: the real function is called
+/// with the thread marked as inside the allocator, and `note(block, state, sp, ra, size, fp)`
+/// records and returns the block. A thread that has no state or is inside the allocator goes to
+/// `body`, as of [`entry!`].
+///
+/// Why in assembly: what the record needs after the call (return address, stack and frame pointer)
+/// is where it was before the call, which no compiler knows; it would save and restore six
+/// registers. Not for functions that throw: nothing here takes the mark back.
+macro_rules! acquire_entry {
+    ($name:ident, $real:path, $body:path, $note:path) => {
+        #[doc = concat!("Interposes `", stringify!($name), "`.")]
+        ///
+        /// # Safety
+        /// Called by the program, by the C function's own contract.
+        #[cfg_attr(not(test), unsafe(no_mangle))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "endbr64",
+                "mov rax, [rip + snhook_thread_slot@GOTTPOFF]",
+                "mov rax, fs:[rax]",
+                "test rax, rax",
+                "je 2f",
+                "cmp qword ptr [rax + {inside}], 0",
+                "jne 2f",
+                "mov [rax + {inside}], rsp",
+                "push rdi",
+                ".cfi_adjust_cfa_offset 8",
+                "push rax",
+                ".cfi_adjust_cfa_offset 8",
+                "push rax",
+                ".cfi_adjust_cfa_offset 8",
+                "call [rip + {real}]",
+                "mov rdi, rax",
+                "pop rax",
+                ".cfi_adjust_cfa_offset -8",
+                "pop rsi",
+                ".cfi_adjust_cfa_offset -8",
+                "pop r8",
+                ".cfi_adjust_cfa_offset -8",
+                "mov qword ptr [rsi + {inside}], 0",
+                "mov rdx, rsp",
+                "mov rcx, [rsp]",
+                "mov r9, rbp",
+                "jmp {note}",
+                "2:",
+                "mov rsi, rsp",
+                "mov rdx, rbp",
+                "mov rcx, [rsp]",
+                "jmp {body}",
+                ".cfi_endproc",
+                inside = const core::mem::offset_of!($crate::thread::ThreadState, inside),
+                real = sym $real,
+                note = sym $note,
+                body = sym $body,
+            )
+        }
+    };
+}
+pub(crate) use acquire_entry;
+
 /// `forward!(name, before, real)` defines the interposed symbol `name`: it calls `before`
 /// with the stack pointer at entry and the first argument, and then jumps to the function whose address is in the static
 /// `real`, every register argument as it was and the return address the caller's own. For
