@@ -15,9 +15,10 @@
 //! * `tail` = position up to which the consumer has read. Written by the consumer with release
 //!   (its reads are done before the producer may overwrite), loaded by the producer with acquire,
 //!   and only when the room it knows of is used up.
-//! * `waiting` = 1 while the producer sleeps for room. Both sides use sequentially consistent
-//!   accesses on `waiting` and `tail`: the producer sets it and then looks at `tail` again, the
-//!   consumer moves `tail` and then looks at it, so one of them sees the other's write.
+//! * `waiting` = 1 while the producer sleeps for room. The producer sets it and then looks at
+//!   `tail` again, the consumer moves `tail` and then looks at it, each with a sequentially
+//!   consistent fence in between: so one of them sees the other's write. (Fences, where such
+//!   accesses would do: loom takes those for acquire and release, and finds a wait that is missed.)
 //! * `dropped`: written by the producer only, relaxed; read by the consumer at the end.
 //! * `owner`: 0 for a free lane, else the process image's number. Claimed with compare-and-swap,
 //!   freed by the launcher when the image is gone and the lane is empty.
@@ -30,7 +31,7 @@
 //! checks that the launcher is alive.
 #![allow(unsafe_code)]
 
-use crate::primitive::{AtomicU32, AtomicU64, Ordering, compiler_fence};
+use crate::primitive::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 use crate::record::{Op, first_word};
 
 /// Words of a ring (under loom a toy, so that every interleaving can be tried).
@@ -403,7 +404,8 @@ impl Producer {
         self.begin_turn();
         // A position within the ring tells how much is left up to its end.
         let left = RING_BYTES - self.next % RING_BYTES;
-        let tail = self.lane().consumer.tail.load(Ordering::SeqCst) * WORD;
+        // Acquire: the consumer's reads are done.
+        let tail = self.lane().consumer.tail.load(Ordering::Acquire) * WORD;
         if left < bytes {
             if tail + RING_BYTES < self.next + left + bytes {
                 return Room::Full;
@@ -434,7 +436,9 @@ impl Producer {
     /// Says that the producer is about to sleep on [`LaneHeader::waiting`]. Afterwards
     /// [`Producer::make_room`] must be tried once more.
     pub fn announce_wait(&self) {
-        self.lane().consumer.waiting.store(1, Ordering::SeqCst);
+        self.lane().consumer.waiting.store(1, Ordering::Relaxed);
+        // Pairs with the consumer's, in `release`.
+        fence(Ordering::SeqCst);
     }
 
     /// Counts an event that was dropped.
@@ -532,8 +536,10 @@ impl Consumer {
     #[must_use]
     pub fn release(&mut self) -> bool {
         let line = &self.header().consumer;
-        line.tail.store(self.tail, Ordering::SeqCst);
-        line.waiting.load(Ordering::SeqCst) != 0 && line.waiting.swap(0, Ordering::SeqCst) != 0
+        line.tail.store(self.tail, Ordering::Release);
+        // Pairs with the producer's, in `announce_wait`.
+        fence(Ordering::SeqCst);
+        line.waiting.load(Ordering::Relaxed) != 0 && line.waiting.swap(0, Ordering::Relaxed) != 0
     }
 }
 
