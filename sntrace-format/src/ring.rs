@@ -51,6 +51,11 @@ pub const ROOM_WORDS: u64 = 2;
 /// After this many words the producer rings the doorbell.
 pub const CHUNK_WORDS: u64 = if RING_WORDS < 64 { 3 } else { RING_WORDS / 8 };
 
+/// A producer that sleeps for room is woken when no more than this many words are unread. Each sleep
+/// costs it warm caches, which is more than the time it would win by writing on at once; and while
+/// it wakes up the consumer has this much left to do.
+pub const WAKE_WORDS: u64 = RING_WORDS / 4;
+
 /// How far ahead of the producer lines are fetched, in bytes: four cache lines, some ten events.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const PREFETCH_BYTES: usize = 256;
@@ -532,14 +537,17 @@ impl Consumer {
     }
 
     /// Gives everything before the tail back to the producer. Returns whether the producer said
-    /// it waits: then its futex ([`LaneHeader::waiting`]) must be woken.
+    /// it waits and most of what it published is read: then its futex ([`LaneHeader::waiting`])
+    /// must be woken.
     #[must_use]
     pub fn release(&mut self) -> bool {
         let line = &self.header().consumer;
         line.tail.store(self.tail, Ordering::Release);
         // Pairs with the producer's, in `announce_wait`.
         fence(Ordering::SeqCst);
-        line.waiting.load(Ordering::Relaxed) != 0 && line.waiting.swap(0, Ordering::Relaxed) != 0
+        line.waiting.load(Ordering::Relaxed) != 0
+            && self.progress().position.saturating_sub(self.tail) <= WAKE_WORDS
+            && line.waiting.swap(0, Ordering::Relaxed) != 0
     }
 }
 
@@ -696,7 +704,9 @@ mod tests {
         fill(&mut producer, &mut written, 3);
         producer.announce_wait();
         assert_eq!(producer.make_room(ROOM_WORDS), Room::Full);
-        consumer.skip(3 * written);
+        consumer.skip(3);
+        assert!(!consumer.release(), "there is room, but hardly any");
+        consumer.skip(3 * written - 3 - WAKE_WORDS);
         assert!(consumer.release());
         assert!(!consumer.release(), "woken once");
         assert_eq!(producer.make_room(ROOM_WORDS), Room::Ready);
