@@ -254,7 +254,9 @@ impl Producer {
     #[inline(always)]
     fn take_limit(&mut self) -> i64 {
         let limit = self.limit;
-        self.limit = CLAIMED;
+        // SAFETY: the producer's own field. Volatile: a handler reads it that the compiler does not
+        // know of, and may find a claim that this function takes back a few instructions later.
+        unsafe { (&raw mut self.limit).write_volatile(CLAIMED) };
         // The other fields are for whoever has the claim, so they are read after it is made. For
         // handlers on this thread, which see its stores in their order: a matter of the compiler.
         compiler_fence(Ordering::SeqCst);
@@ -304,7 +306,9 @@ impl Producer {
         fill: impl FnOnce(&[AtomicU64; WORDS]),
     ) -> bool {
         let limit = self.take_limit();
-        let next = self.next;
+        // SAFETY: the producer's own field. Volatile: a handler may have moved it since this thread
+        // last looked.
+        let next = unsafe { (&raw const self.next).read_volatile() };
         if next as i64 >= limit || !allowed() {
             self.limit = limit;
             return false;
