@@ -41,7 +41,7 @@ pub static EPOCH: AtomicU32 = AtomicU32::new(1);
 /// epoch; read relaxed: in between, what was known before the call into the loader still holds.
 static DIRECT_KEY: AtomicU64 = AtomicU64::new(verdict::key(1, Verdict::Direct));
 
-/// See [`DIRECT_KEY`].
+/// What makes a direct return address into the word by which it is known in this epoch.
 #[inline(always)]
 pub fn direct_key() -> u64 {
     DIRECT_KEY.load(Ordering::Relaxed)

@@ -77,7 +77,7 @@ impl Consumer {
         Some(unsafe { core::slice::from_raw_parts(self.data.add(start as usize), count as usize) })
     }
 
-    /// How many words are left up to the ring's end: what a [`Op::Pad`] skips.
+    /// How many words are left up to the ring's end: what a pad record skips.
     #[must_use]
     pub fn left_to_end(&self) -> u64 {
         RING_WORDS - self.tail % RING_WORDS

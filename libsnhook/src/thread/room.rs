@@ -1,0 +1,165 @@
+//! Where a record goes: a lane with room, the pipe, nowhere; and waiting for the launcher. Phase:
+//! slow.
+
+use core::sync::atomic::Ordering;
+
+use sntrace_format::control::{CONTROL_WORDS_MAX, Control, write_control};
+use sntrace_format::env::OptionBits;
+use sntrace_format::record::EVENT_WORDS_MAX;
+use sntrace_format::ring::{Producer, Room};
+
+use super::attach::claim_lane;
+use super::{NESTED_LANES, ThreadState};
+use crate::image;
+use crate::platform::{clock, sys};
+use crate::state::{self, Mode};
+use crate::transport::pipe;
+
+/// How long a full lane's thread sleeps before it looks whether the launcher lives, milliseconds.
+const WAIT_MS: i64 = 100;
+/// After so many such sleeps without a sign of life the launcher is taken for dead.
+const WAITS_MAX: u32 = 10;
+
+/// Where the next record of this thread goes.
+pub enum Writer<'a> {
+    /// Into this lane, which is claimed and has room.
+    Lane(&'a mut Producer),
+    /// Through the pipe.
+    Pipe,
+    /// It is lost, and has been counted.
+    Nowhere,
+}
+
+/// Finds room for an event of an attached thread, waiting for the launcher if need be.
+pub fn writer(state: &mut ThreadState) -> Writer<'_> {
+    room(state, EVENT_WORDS_MAX)
+}
+
+fn room(state: &mut ThreadState, words: u64) -> Writer<'_> {
+    match state::mode() {
+        Mode::Pipe => return Writer::Pipe,
+        Mode::Shared => {}
+        Mode::Off | Mode::Asleep => return Writer::Nowhere,
+    }
+    let lane = if state.main.is_claimed() {
+        nested_lane(&mut state.nested)
+    } else {
+        Some(&mut state.main)
+    };
+    match lane {
+        Some(lane) if lane.has_lane() => {
+            if wait_for_room(lane, words) {
+                Writer::Lane(lane)
+            } else {
+                Writer::Nowhere
+            }
+        }
+        // More threads than lanes: the pipe, if there is one.
+        _ if pipe::open() => Writer::Pipe,
+        _ => {
+            if let Some(header) = state::run_header() {
+                header.lost_events.fetch_add(1, Ordering::Relaxed);
+            }
+            Writer::Nowhere
+        }
+    }
+}
+
+/// A lane that no interrupted record is using.
+fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<&mut Producer> {
+    let lane = lanes.iter_mut().find(|lane| !lane.is_claimed())?;
+    if !lane.has_lane() {
+        let mask = sys::block_signals();
+        *lane = claim_lane(image::current()?);
+        sys::restore_signals(mask);
+        if let Some(header) = lane.header() {
+            header.thread.store(sys::thread_id(), Ordering::Release);
+        }
+        if lane.has_lane() && wait_for_room(lane, CONTROL_WORDS_MAX) {
+            put_control(
+                lane,
+                clock::now(),
+                &Control::Thread {
+                    tid: sys::thread_id(),
+                },
+            );
+        }
+    }
+    Some(lane)
+}
+
+/// Makes room in a lane and claims it. False: the event is not to be recorded.
+///
+/// The claim does not last through a sleep: a handler that comes then may leave by a jump.
+fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
+    if lane.make_room(words) == Room::Ready {
+        ring_doorbell(false);
+        return true;
+    }
+    let mut heartbeat = None;
+    let mut waits = 0;
+    loop {
+        if state::mode() != Mode::Shared {
+            return false;
+        }
+        if state::has(OptionBits::OVERFLOW_DROP) && words <= EVENT_WORDS_MAX {
+            lane.count_drop();
+            ring_doorbell(true);
+            return false;
+        }
+        lane.announce_wait();
+        if lane.make_room(words) == Room::Ready {
+            return true;
+        }
+        ring_doorbell(true);
+        let Some(header) = state::run_header() else {
+            return false;
+        };
+        if let Some(lane_header) = lane.header() {
+            sys::futex_wait(lane_header.waiting(), 1, WAIT_MS);
+        }
+        if lane.make_room(words) == Room::Ready {
+            return true;
+        }
+        let beat = header.heartbeat.load(Ordering::Relaxed);
+        waits = if heartbeat == Some(beat) {
+            waits + 1
+        } else {
+            0
+        };
+        heartbeat = Some(beat);
+        let closing = header.closing.load(Ordering::Acquire) != 0;
+        if closing || (waits >= WAITS_MAX && sys::process_is_gone(state::launcher())) {
+            state::set_mode(Mode::Off);
+            return false;
+        }
+    }
+}
+
+/// Tells the launcher that there is something to read.
+pub fn ring_doorbell(always: bool) {
+    let Some(header) = state::run_header() else {
+        return;
+    };
+    header.doorbell.rings.fetch_add(1, Ordering::SeqCst);
+    if header.doorbell.sleeping.load(Ordering::SeqCst) != 0 || always {
+        sys::futex_wake(&header.doorbell.rings);
+    }
+}
+
+/// Writes a control record of this thread.
+pub fn control(state: &mut ThreadState, time: u64, message: &Control<'_>) {
+    match room(state, CONTROL_WORDS_MAX) {
+        Writer::Lane(lane) => put_control(lane, time, message),
+        Writer::Pipe => pipe::send_control(time, message),
+        Writer::Nowhere => {}
+    }
+}
+
+fn put_control(lane: &mut Producer, time: u64, message: &Control<'_>) {
+    lane.enter();
+    // SAFETY: there is room for a control record.
+    let slot = unsafe { lane.slot::<{ CONTROL_WORDS_MAX as usize }>() };
+    let words = write_control(slot, time, message);
+    lane.publish(words);
+}
