@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn foreign_values_are_refused() {
-        let (this, other) = (PROTOCOL_VERSION, PROTOCOL_VERSION + 1);
+        let this = crate::version::PROTOCOL_VERSION;
+        let other = this + 1;
         for text in [
             String::new(),
             format!("{this}"),
