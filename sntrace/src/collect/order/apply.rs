@@ -23,16 +23,10 @@ impl Orderer {
         out: &mut Batch,
     ) -> Result<Touched, Missing> {
         let source = &mut self.sources[at];
-        let Some(Head {
-            time,
-            image,
-            what: HeadKind::Event(head),
-            ..
-        }) = &source.head
-        else {
+        let Some(head) = source.head().filter(|head| head.is_event()) else {
             return Ok((ImageId(0), [0; 2]));
         };
-        let (time, image, parts, event) = (*time, *image, &head.parts, &head.event);
+        let (time, image, parts, event) = (head.time, head.image, &head.parts, &head.record);
         let (obtained, given_back) = (parts.obtained, parts.given_back);
         let live = live_of(&mut self.current, &mut self.images, image);
         let mut no_serial = 0;
@@ -133,7 +127,6 @@ impl Orderer {
             });
         }
         source.clock = time;
-        source.head = None;
         source.load_head();
         Ok((image, [obtained, given_back]))
     }
@@ -197,7 +190,6 @@ impl Orderer {
                     live_bytes: blocks.bytes(),
                 });
                 let source = &mut self.sources[at];
-                source.head = None;
                 return source.load_head();
             }
         }
@@ -214,7 +206,6 @@ impl Orderer {
             });
         }
         source.clock = source.clock.max(time);
-        source.head = None;
         source.load_head();
     }
 
@@ -222,7 +213,7 @@ impl Orderer {
     fn drain(&mut self, image: ImageId, except: usize, timeline: &Timeline, out: &mut Batch) {
         while let Some(at) = self.earliest_of(image, except) {
             self.unblock(at);
-            if self.sources[at].head.as_ref().is_some_and(Head::is_event) {
+            if self.sources[at].head().is_some_and(Head::is_event) {
                 if let Ok(touched) = self.apply(at, false, false, timeline, out) {
                     self.unblock_for(touched);
                 }
@@ -237,8 +228,8 @@ impl Orderer {
     fn earliest_of(&self, image: ImageId, except: usize) -> Option<usize> {
         let active = self.active.iter().map(|&at| at as usize);
         let heads = active.filter(|&at| at != except).filter_map(|at| {
-            let head = self.sources[at].head.as_ref()?;
-            let its = head.image == image && !matches!(head.what, HeadKind::Ended);
+            let head = self.sources[at].head()?;
+            let its = head.image == image && head.kind != HeadKind::Ended;
             its.then_some((head.time, at))
         });
         heads.min().map(|(_, at)| at)

@@ -165,7 +165,6 @@ impl Orderer {
         let source = &mut self.sources[entry.source as usize];
         source.speaker = entry.speaker;
         source.clock = entry.clock;
-        source.head = None;
         match &mut source.queue {
             Queue::Lane(words) => {
                 words.at = entry.place;
@@ -182,7 +181,7 @@ impl Orderer {
             }
         }
         source.load_head();
-        if !source.listed && source.head.is_some() {
+        if !source.listed && source.head().is_some() {
             source.listed = true;
             self.active.push(entry.source);
         }

@@ -205,11 +205,11 @@ impl Orderer {
     /// Something was added to a source.
     pub fn arrived(&mut self, SourceId(at): SourceId) {
         let source = &mut self.sources[at];
-        if source.head.is_some() {
+        if source.head().is_some() {
             return;
         }
         source.load_head();
-        if source.head.is_some() {
+        if source.head().is_some() {
             if !source.listed {
                 source.listed = true;
                 self.active.push(at as u32);
@@ -270,7 +270,6 @@ impl Orderer {
         if !messages.fetch(address) {
             return false;
         }
-        source.head = None;
         source.load_head();
         self.unblock(at);
         true
@@ -301,7 +300,7 @@ impl Orderer {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let mut sources = self.active.iter().map(|&at| &self.sources[at as usize]);
-        sources.all(|source| source.head.is_none())
+        sources.all(|source| source.head().is_none())
     }
 
     /// What went on besides the events.
@@ -377,7 +376,7 @@ impl Orderer {
             // It has waited for long enough.
             return self.resolve(at, patience, timeline, out);
         }
-        if let Some(time) = self.sources[at].head.as_ref().map(|head| head.time) {
+        if let Some(time) = self.sources[at].head().map(|head| head.time) {
             let since = self.uncertain_since().min(time);
             self.settle(since, patience);
         }
@@ -386,7 +385,7 @@ impl Orderer {
         // Its turn may have come earlier than its time says: the first goes without a look.
         let mut until_now = u64::MAX;
         loop {
-            let Some(head) = &self.sources[at].head else {
+            let Some(head) = self.sources[at].head() else {
                 return self.leave_if_empty(at);
             };
             if head.time > until_now || out.items.len() >= limit {
@@ -420,7 +419,7 @@ impl Orderer {
         let source = &self.sources[at];
         let image = source.speaker.image;
         if source.is_pipe()
-            && source.head.is_none()
+            && source.head().is_none()
             && !self.journal.mentions(at as u32)
             && self.pipe_sources.get(&image) == Some(&(at as u32))
         {
@@ -434,7 +433,7 @@ impl Orderer {
         let sources = &mut self.sources;
         self.active.retain(|&at| {
             let source = &mut sources[at as usize];
-            source.listed = source.head.is_some();
+            source.listed = source.head().is_some();
             source.listed
         });
     }

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 
-use super::source::HeadKind;
 use super::{Missing, Orderer, Patience};
 use crate::trace::ImageId;
 
@@ -15,7 +14,7 @@ impl Orderer {
             return self.plan(at);
         }
         let source = &self.sources[at];
-        let Some(head) = &source.head else { return };
+        let Some(head) = source.head() else { return };
         let wait = match missing {
             // What gives a block back may be published after the fact.
             Missing::Release(_) if source.is_pipe() => patience.pipe,
@@ -37,27 +36,22 @@ impl Orderer {
     /// The time of its call, if a source's head is a move away from an address.
     fn moves_away(&self, at: usize, image: ImageId, address: u64) -> Option<u64> {
         let source = &self.sources[at];
-        let head = source.head.as_ref()?;
-        let HeadKind::Event(event) = &head.what else {
-            return None;
-        };
+        let head = source.head()?;
         let wanted = source.blocked.is_none()
             && head.image == image
-            && event.parts.given_back == address
-            && event.parts.gives_back_early(&event.event);
+            && head.moves_away()
+            && head.parts.given_back == address;
         wanted.then_some(head.earliest)
     }
 
     /// Puts a source's head where it belongs in the schedule.
     pub(super) fn plan(&mut self, at: usize) {
-        let Some(head) = &self.sources[at].head else {
+        let Some(head) = self.sources[at].head() else {
             return;
         };
         let mut time = head.time;
-        if let HeadKind::Event(event) = &head.what
-            && event.parts.gives_back_early(&event.event)
-        {
-            if self.is_wanted(head.image, event.parts.given_back) {
+        if head.moves_away() {
+            if self.is_wanted(head.image, head.parts.given_back) {
                 time = head.earliest;
             }
             if !self.moving.contains(&(at as u32)) {
@@ -74,7 +68,7 @@ impl Orderer {
     }
 
     pub(super) fn plan_or_leave(&mut self, at: usize) {
-        match self.sources[at].head {
+        match self.sources[at].head() {
             Some(_) => self.plan(at),
             None => self.leave_if_empty(at),
         }
@@ -84,7 +78,7 @@ impl Orderer {
     pub(super) fn next(&mut self) -> Option<(u64, usize)> {
         while let Some(Reverse((time, at, turn))) = self.schedule.pop() {
             let source = &self.sources[at as usize];
-            if source.turn == turn && source.head.is_some() {
+            if source.turn == turn && source.head().is_some() {
                 return Some((time, at as usize));
             }
         }
@@ -95,7 +89,7 @@ impl Orderer {
     pub(super) fn next_time(&mut self) -> u64 {
         while let Some(Reverse((time, at, turn))) = self.schedule.peek() {
             let source = &self.sources[*at as usize];
-            if source.turn == *turn && source.head.is_some() {
+            if source.turn == *turn && source.head().is_some() {
                 return *time;
             }
             self.schedule.pop();
@@ -108,7 +102,7 @@ impl Orderer {
         let mut blocked = self.blocked.iter().map(|&at| &self.sources[at as usize]);
         blocked.any(|source| {
             source.blocked == Some(Missing::Release(address))
-                && source.head.as_ref().is_some_and(|head| head.image == image)
+                && source.head().is_some_and(|head| head.image == image)
         })
     }
 
@@ -117,14 +111,14 @@ impl Orderer {
     pub(super) fn uncertain_since(&mut self) -> u64 {
         let sources = &self.sources;
         self.moving.retain(|&at| {
-            let head = sources[at as usize].head.as_ref();
+            let head = sources[at as usize].head();
             head.is_some_and(|head| head.earliest < head.time)
         });
         let uncertain = self.blocked.iter().chain(&self.moving);
         let sources = uncertain.map(|&at| &self.sources[at as usize]);
         let heads = sources
             .filter(|source| !source.is_pipe())
-            .filter_map(|source| source.head.as_ref());
+            .filter_map(|source| source.head());
         heads.map(|head| head.earliest).min().unwrap_or(u64::MAX)
     }
 
@@ -139,7 +133,7 @@ impl Orderer {
                 Some(Missing::Release(address) | Missing::Owner(address)) => address,
                 None => 0,
             };
-            let its_image = source.head.as_ref().is_some_and(|head| head.image == image);
+            let its_image = source.head().is_some_and(|head| head.image == image);
             if its_image && address != 0 && touched.contains(&address) {
                 // Takes it out of the list.
                 self.unblock(at);

@@ -103,7 +103,7 @@ impl Orderer {
         out: &mut Batch,
     ) -> bool {
         let source = &self.sources[at];
-        let (Some(head), Some(missing)) = (&source.head, source.blocked) else {
+        let (Some(head), Some(missing)) = (source.head(), source.blocked) else {
             return false;
         };
         let (time, image) = (head.time, head.image);
@@ -242,7 +242,7 @@ impl Orderer {
         let mut hash = DefaultHasher::new();
         for &at in &self.active {
             let source = &self.sources[at as usize];
-            if source.head.is_some() {
+            if source.head().is_some() {
                 (at, source.place()).hash(&mut hash);
             }
         }
@@ -255,7 +255,7 @@ impl Orderer {
     }
 
     fn emit_tentatively(&mut self, at: usize, strict: bool, timeline: &Timeline, out: &mut Batch) {
-        if self.sources[at].head.as_ref().is_some_and(Head::is_event) {
+        if self.sources[at].head().is_some_and(Head::is_event) {
             // It was looked at just now.
             let _ = self.apply(at, strict, true, timeline, out);
         } else {
@@ -272,19 +272,20 @@ impl Orderer {
         self.search.looks = self.search.looks.saturating_sub(self.active.len() as u64);
         for index in 0..self.active.len() {
             let at = self.active[index] as usize;
-            let Some(head) = &self.sources[at].head else {
+            let Some(head) = self.sources[at].head() else {
                 continue;
             };
             let (time, earliest, image) = (head.time, head.earliest, head.image);
-            let HeadKind::Event(event) = &head.what else {
-                if let HeadKind::Other = head.what {
+            let (parts, moves_away) = (head.parts, head.moves_away());
+            match head.kind {
+                HeadKind::Event => {}
+                HeadKind::Other => {
                     oldest = oldest.min((time, at));
                     fitting.push((time, earliest, at));
+                    continue;
                 }
-                continue;
-            };
-            let early = event.parts.gives_back_early(&event.event);
-            let parts = event.parts;
+                HeadKind::Nothing | HeadKind::Ended => continue,
+            }
             oldest = oldest.min((time, at));
             if self.is_deferred(at, deferrals) {
                 continue;
@@ -293,7 +294,7 @@ impl Orderer {
                 Some(Missing::Release(address)) => wanted.push((image, address, time)),
                 Some(Missing::Owner(_)) => {}
                 None => {
-                    if early {
+                    if moves_away {
                         movers.push((image, parts.given_back, earliest, at));
                     }
                     fitting.push((time, earliest, at));
@@ -323,15 +324,10 @@ impl Orderer {
 
     /// The oldest head can't be emitted, and nothing else may overtake it any further.
     fn overdue(&mut self, at: usize, deferrals: &[Deferral], goal: u64) -> Next {
-        let Some(Head {
-            image,
-            what: HeadKind::Event(event),
-            ..
-        }) = &self.sources[at].head
-        else {
+        let Some(head) = self.sources[at].head().filter(|head| head.is_event()) else {
             return Next::DeadEnd;
         };
-        let (image, parts) = (*image, event.parts);
+        let (image, parts) = (head.image, head.parts);
         if self.is_deferred(at, deferrals) {
             return Next::DeadEnd;
         }
@@ -353,23 +349,17 @@ impl Orderer {
     /// Other sources that make one of the head's changes too, close to it, and where they will have
     /// made it; the earliest last.
     fn competitors(&mut self, at: usize, close: u64) -> Vec<(usize, u64)> {
-        let Some(Head {
-            time,
-            image,
-            what: HeadKind::Event(event),
-            ..
-        }) = &self.sources[at].head
-        else {
+        let Some(head) = self.sources[at].head().filter(|head| head.is_event()) else {
             return Vec::new();
         };
-        let (until, image, parts) = (time.saturating_add(close), *image, event.parts);
+        let (until, image, parts) = (head.time.saturating_add(close), head.image, head.parts);
         let mut found: Vec<(u64, usize, u64)> = Vec::new();
         let mut looks = 0;
         for change in parts.changes() {
             for &other in &self.active {
                 let other = other as usize;
                 let source = &self.sources[other];
-                if other == at || source.head.as_ref().is_none_or(|head| head.image != image) {
+                if other == at || source.head().is_none_or(|head| head.image != image) {
                     continue;
                 }
                 let mut ahead = 0;
@@ -423,7 +413,7 @@ impl Orderer {
         for &other in &self.active {
             let other = other as usize;
             let source = &self.sources[other];
-            if other == at || source.head.as_ref().is_none_or(|head| head.image != image) {
+            if other == at || source.head().is_none_or(|head| head.image != image) {
                 continue;
             }
             source.events_until(until, |_, parts, _| {

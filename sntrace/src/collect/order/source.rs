@@ -1,5 +1,7 @@
 //! A source of events: a lane, or all that an image says through the pipe.
 
+use sntrace_format::record::Event;
+
 use super::messages::{Messages, Said};
 use super::parts::Parts;
 use super::words::WordQueue;
@@ -23,35 +25,18 @@ pub(super) struct Speaker {
     pub thread: u32,
 }
 
-/// The first thing that waits in a source.
-#[derive(Clone, Copy, Debug)]
+/// The first thing that waits in a source. Written field by field, where it stays: copies of it
+/// would be most of the work that an event makes.
+#[derive(Debug)]
 pub(super) struct Head {
     /// By this time it is put in order, in ticks.
     pub time: u64,
     /// The earliest time at which it may have happened.
     pub earliest: u64,
     pub image: ImageId,
-    pub what: HeadKind,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum HeadKind {
-    Event(HeadEvent),
-    /// Still in the source's queue.
-    Other,
-    /// The image's end, still in the source's queue.
-    Ended,
-}
-
-impl Head {
-    pub(super) fn is_event(&self) -> bool {
-        matches!(self.what, HeadKind::Event(_))
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HeadEvent {
-    pub event: sntrace_format::record::Event,
+    pub kind: HeadKind,
+    /// Of an event only, as all that follows.
+    pub record: Event,
     pub parts: Parts,
     pub tid: u32,
     pub thread: u32,
@@ -62,6 +47,44 @@ pub(super) struct HeadEvent {
     pub end: u64,
 }
 
+/// What waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadKind {
+    Nothing,
+    Event,
+    /// Still in the source's queue.
+    Other,
+    /// The image's end, still in the source's queue.
+    Ended,
+}
+
+impl Head {
+    fn nothing() -> Self {
+        Self {
+            time: 0,
+            earliest: 0,
+            image: ImageId(0),
+            kind: HeadKind::Nothing,
+            record: Event::NONE,
+            parts: Parts::of(&Event::NONE),
+            tid: 0,
+            thread: 0,
+            truncated: false,
+            frames: (0, 0),
+            end: 0,
+        }
+    }
+
+    pub(super) fn is_event(&self) -> bool {
+        self.kind == HeadKind::Event
+    }
+
+    /// Whether it is a move away from a block, which may have happened at any time of its call.
+    pub(super) fn moves_away(&self) -> bool {
+        self.is_event() && self.parts.gives_back_early(&self.record)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -69,7 +92,7 @@ pub(super) struct Source {
     pub speaker: Speaker,
     /// The time of the last head: times within a source don't go back.
     pub clock: u64,
-    pub head: Option<Head>,
+    head: Head,
     /// What the head waits for.
     pub blocked: Option<Missing>,
     /// Its entries in the schedule that have another number are out of date.
@@ -88,7 +111,7 @@ impl Source {
                 thread: u32::MAX,
             },
             clock: 0,
-            head: None,
+            head: Head::nothing(),
             blocked: None,
             turn: 0,
             listed: false,
@@ -99,17 +122,22 @@ impl Source {
         matches!(self.queue, Queue::Pipe(_))
     }
 
-    /// Finds the head, if something waits and there is none yet.
+    /// The first thing that waits, if anything does.
+    #[inline(always)]
+    pub(super) fn head(&self) -> Option<&Head> {
+        (self.head.kind != HeadKind::Nothing).then_some(&self.head)
+    }
+
+    /// Finds the head anew.
     #[inline(always)]
     pub(super) fn load_head(&mut self) {
-        if self.head.is_some() {
-            return;
-        }
-        let clock = self.clock;
+        let head = &mut self.head;
+        head.image = self.speaker.image;
         match &self.queue {
-            Queue::Lane(words) => self.head = lane_head(words, self.speaker, clock),
-            Queue::Pipe(messages) => self.head = pipe_head(messages, self.speaker, clock),
+            Queue::Lane(words) => lane_head(head, words, self.speaker),
+            Queue::Pipe(messages) => pipe_head(head, messages),
         }
+        head.time = head.time.max(self.clock);
     }
 
     /// Hands the events from the head on that may have happened by `until` to `each`, with the
@@ -117,18 +145,18 @@ impl Source {
     pub(super) fn events_until(
         &self,
         until: u64,
-        mut each: impl FnMut(&sntrace_format::record::Event, &Parts, u64) -> bool,
+        mut each: impl FnMut(&Event, &Parts, u64) -> bool,
     ) {
         let Queue::Lane(words) = &self.queue else {
             return;
         };
-        let mut at = words.at;
-        while let Some(found) = words.event_from(at) {
-            let parts = Parts::of(&found.event);
-            if parts.times(&found.event).1 > until || !each(&found.event, &parts, found.end) {
+        let (mut at, mut event) = (words.at, Event::NONE);
+        while let Some(place) = words.read_from(at, &mut event) {
+            let parts = Parts::of(&event);
+            if parts.times(&event).1 > until || !each(&event, &parts, place.end) {
                 return;
             }
-            at = found.end;
+            at = place.end;
         }
     }
 
@@ -142,63 +170,43 @@ impl Source {
 }
 
 #[inline(always)]
-fn lane_head(words: &WordQueue, speaker: Speaker, clock: u64) -> Option<Head> {
-    let found = words.event_from(words.at);
+fn lane_head(head: &mut Head, words: &WordQueue, speaker: Speaker) {
+    let found = words.read_from(words.at, &mut head.record);
     if let Some(&(place, time, _)) = words.others.front()
-        && found.as_ref().is_none_or(|found| place < found.end)
+        && found.is_none_or(|found| place < found.end)
     {
-        return Some(Head {
-            time: time.max(clock),
-            earliest: time,
-            image: speaker.image,
-            what: HeadKind::Other,
-        });
+        (head.time, head.earliest) = (time, time);
+        head.kind = HeadKind::Other;
+        return;
     }
-    let found = found?;
-    let parts = Parts::of(&found.event);
-    let (time, earliest) = parts.times(&found.event);
-    Some(Head {
-        time: time.max(clock),
-        earliest,
-        image: speaker.image,
-        what: HeadKind::Event(HeadEvent {
-            event: found.event,
-            parts,
-            tid: speaker.tid,
-            thread: speaker.thread,
-            truncated: found.truncated,
-            frames: found.frames,
-            end: found.end,
-        }),
-    })
+    let Some(place) = found else {
+        head.kind = HeadKind::Nothing;
+        return;
+    };
+    head.kind = HeadKind::Event;
+    head.parts = Parts::of(&head.record);
+    (head.time, head.earliest) = head.parts.times(&head.record);
+    (head.tid, head.thread) = (speaker.tid, speaker.thread);
+    head.truncated = place.truncated;
+    head.frames = place.frames;
+    head.end = place.end;
 }
 
-fn pipe_head(messages: &Messages, speaker: Speaker, clock: u64) -> Option<Head> {
-    let first = messages.queue.front()?;
-    let (time, image) = (first.time.max(clock), speaker.image);
-    Some(match &first.what {
-        Said::Event(raw) => Head {
-            time,
-            earliest: time,
-            image,
-            what: HeadKind::Event(HeadEvent {
-                event: raw.event,
-                parts: Parts::of(&raw.event),
-                tid: raw.tid,
-                thread: raw.thread,
-                truncated: raw.truncated,
-                frames: (0, 0),
-                end: 0,
-            }),
-        },
-        Said::Other(other) => Head {
-            time,
-            earliest: time,
-            image,
-            what: match other {
-                Other::Ended(_) => HeadKind::Ended,
-                _ => HeadKind::Other,
-            },
-        },
-    })
+fn pipe_head(head: &mut Head, messages: &Messages) {
+    let Some(first) = messages.queue.front() else {
+        head.kind = HeadKind::Nothing;
+        return;
+    };
+    (head.time, head.earliest) = (first.time, first.time);
+    match &first.what {
+        Said::Event(raw) => {
+            head.kind = HeadKind::Event;
+            head.record = raw.event;
+            head.parts = Parts::of(&raw.event);
+            (head.tid, head.thread) = (raw.tid, raw.thread);
+            head.truncated = raw.truncated;
+        }
+        Said::Other(Other::Ended(_)) => head.kind = HeadKind::Ended,
+        Said::Other(_) => head.kind = HeadKind::Other,
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use sntrace_format::control::{self, BODY_MAX, CONTROL_WORDS_MAX, Control};
 use sntrace_format::record::{
-    DecodeError, EVENT_WORDS_MAX, Event, Op, Record, decode, first_word, length,
+    DecodeError, EVENT_WORDS_MAX, Event, Op, Record, decode, first_word, length, read_event,
 };
 use sntrace_format::ring::RING_WORDS;
 
@@ -45,12 +45,12 @@ pub struct WordQueue {
     latest: u64,
 }
 
-/// An event in its place.
+/// Where an event is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
-    pub event: Event,
+pub(super) struct Place {
     /// Coordinates of its frames.
     pub frames: (u64, u64),
+    /// Whether the stack goes on beyond them.
     pub truncated: bool,
     /// Coordinate of the next record.
     pub end: u64,
@@ -153,30 +153,23 @@ impl WordQueue {
         self.scanned - self.at
     }
 
-    /// The first event from a coordinate on.
+    /// Reads the first event from a coordinate on into `event`. Returns where its frames are, whether
+    /// the stack goes on beyond them, and where the next record is.
     #[inline(always)]
-    pub(super) fn event_from(&self, mut at: u64) -> Option<Found> {
+    pub(super) fn read_from(&self, mut at: u64, event: &mut Event) -> Option<Place> {
         while at < self.scanned {
             let rest = self.words.get((at - self.front) as usize..)?;
-            match decode(rest).ok()? {
-                (
-                    Record::Event {
-                        event,
-                        frames_at,
-                        frames,
-                        truncated,
-                    },
-                    taken,
-                ) => {
-                    let first = at + frames_at as u64;
-                    return Some(Found {
-                        event,
-                        frames: (first, first + frames as u64),
-                        truncated,
-                        end: at + taken as u64,
+            match read_event(rest, event) {
+                Ok(extent) => {
+                    let first = at + extent.frames_at as u64;
+                    let end = first + extent.frames as u64;
+                    return Some(Place {
+                        frames: (first, end),
+                        truncated: extent.truncated,
+                        end,
                     });
                 }
-                _ => at += rest[0] >> 8,
+                Err(_) => at += rest[0] >> 8,
             }
         }
         None
