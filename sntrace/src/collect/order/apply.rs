@@ -240,16 +240,23 @@ impl Orderer {
         live_of(&mut self.current, &mut self.images, image)
     }
 
-    /// The source's head is blocked and has waited for long enough.
+    /// The source's head is blocked and has waited until `now`.
     pub(super) fn resolve(
         &mut self,
         at: usize,
+        now: u64,
         patience: Patience,
         timeline: &Timeline,
         out: &mut Batch,
     ) {
         if self.search(at, patience, timeline, out) {
             return;
+        }
+        let end = self.sources[at]
+            .head()
+            .map_or(0, |head| head.time.saturating_add(patience.lanes));
+        if now < end && !self.sources[at].is_pipe() {
+            return self.plan_at(at, end);
         }
         self.unblock(at);
         // What comes before it stays before it.

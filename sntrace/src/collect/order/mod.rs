@@ -10,13 +10,13 @@
 //! release of an address without an owner until the allocation is. A blocked event holds up its own
 //! source and nothing else: the others go on by time, until one of them emits what was missing.
 //!
-//! Nearly always somebody does. If nobody has within [`SKEW_NS`], then either the missing event was
-//! never seen (a block from before the hook was there), or the merge took a wrong turn before: where
-//! two threads obtain one address within less than the clocks' error, the wrong one may have come
-//! first, and now each waits for something that stands behind the other. So what was emitted last is
-//! kept in a journal, taken back, and an order in which everything fits is *searched* ([`search`]):
-//! there is one, as it all happened. Where the missing event is nowhere to be seen, or no order is
-//! found, the blocked event is emitted as it is.
+//! Nearly always somebody does. If nobody has within half of [`CLOSE_NS`], the merge may have taken a wrong
+//! turn before: where two threads obtain one address within less than the clocks' error, the wrong
+//! one may have come first, and now each waits for something that stands behind the other. So what was
+//! emitted last is kept in a journal, taken back, and an order in which everything fits is *searched*
+//! ([`search`]): there is one, as it all happened. Where the missing event is nowhere to be seen (a
+//! block from before the hook was there), or no order is found, the blocked event waits on, and is
+//! emitted as it is after [`SKEW_NS`].
 //!
 //! A `realloc` that moves a block is recorded at its end, but gave the old block back before that:
 //! it counts by the time of its call as soon as somebody is blocked on its old block.
@@ -352,7 +352,10 @@ impl Orderer {
                 break false;
             }
             let until = self.next_time().min(certain);
-            self.run(at, until, limit, patience, timeline, out);
+            match self.sources[at].blocked {
+                Some(_) => self.resolve(at, time, patience, timeline, out),
+                None => self.run(at, until, limit, patience, timeline, out),
+            }
         };
         self.search.earn(out.items.len().saturating_sub(before));
         if !more {
@@ -372,26 +375,22 @@ impl Orderer {
         timeline: &Timeline,
         out: &mut Batch,
     ) {
-        if self.sources[at].blocked.is_some() {
-            // It has waited for long enough.
-            return self.resolve(at, patience, timeline, out);
-        }
         if let Some(time) = self.sources[at].head().map(|head| head.time) {
             let since = self.uncertain_since().min(time);
             self.settle(since, patience);
         }
         // With nothing else of about this time no other order is possible.
         let alone = self.schedule.is_empty() && self.journal.len() == 0;
-        // Its turn may have come earlier than its time says: the first goes without a look.
-        let mut until_now = u64::MAX;
+        // A move has its turn before its time while somebody waits for it.
+        let mut wanted = self.is_wanted(&self.sources[at]);
         loop {
             let Some(head) = self.sources[at].head() else {
                 return self.leave_if_empty(at);
             };
-            if head.time > until_now || out.items.len() >= limit {
+            if (head.time > until && !wanted) || out.items.len() >= limit {
                 return self.plan(at);
             }
-            until_now = until;
+            wanted = false;
             if !head.is_event() {
                 self.other(at, !alone, timeline, out);
                 continue;

@@ -83,6 +83,13 @@ impl Parts {
         self.changes().any(|one| one == change)
     }
 
+    /// Whether it can't come after that change: it makes the same, or resizes in place the block
+    /// that is given back.
+    pub(super) fn rivals(&self, change: Change) -> bool {
+        let resized = self.obtained == self.given_back && self.obtained != 0;
+        self.does(change) || (resized && change == Change::GiveBack(self.obtained))
+    }
+
     /// The time by which the event is put in order, and the earliest at which it may have
     /// happened. A `realloc` that moves a block is recorded at its end, when it owns the new block
     /// for certain, but another thread may have obtained the old one since its call. One that

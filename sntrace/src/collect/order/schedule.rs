@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use super::source::Source;
 use super::{Missing, Orderer, Patience};
 use crate::trace::ImageId;
 
@@ -18,30 +19,21 @@ impl Orderer {
         let wait = match missing {
             // What gives a block back may be published after the fact.
             Missing::Release(_) if source.is_pipe() => patience.pipe,
-            _ => patience.lanes,
+            _ if source.is_pipe() => patience.lanes,
+            _ => patience.close / 2,
         };
-        let (image, deadline) = (head.image, head.time.saturating_add(wait));
+        let deadline = head.time.saturating_add(wait);
         self.plan_at(at, deadline);
         // Whoever was moving away from the address at the time has its turn now.
-        if let Missing::Release(address) = missing {
+        if let Missing::Release(_) = missing {
             for index in 0..self.active.len() {
                 let other = self.active[index] as usize;
-                if let Some(called) = self.moves_away(other, image, address) {
-                    self.plan_at(other, called);
+                let source = &self.sources[other];
+                if source.blocked.is_none() && self.is_wanted(source) {
+                    self.plan(other);
                 }
             }
         }
-    }
-
-    /// The time of its call, if a source's head is a move away from an address.
-    fn moves_away(&self, at: usize, image: ImageId, address: u64) -> Option<u64> {
-        let source = &self.sources[at];
-        let head = source.head()?;
-        let wanted = source.blocked.is_none()
-            && head.image == image
-            && head.moves_away()
-            && head.parts.given_back == address;
-        wanted.then_some(head.earliest)
     }
 
     /// Puts a source's head where it belongs in the schedule.
@@ -51,7 +43,7 @@ impl Orderer {
         };
         let mut time = head.time;
         if head.moves_away() {
-            if self.is_wanted(head.image, head.parts.given_back) {
+            if self.is_wanted(&self.sources[at]) {
                 time = head.earliest;
             }
             if !self.moving.contains(&(at as u32)) {
@@ -97,12 +89,19 @@ impl Orderer {
         u64::MAX
     }
 
-    /// Whether a source waits for the release of this address.
-    fn is_wanted(&self, image: ImageId, address: u64) -> bool {
+    /// Whether a source's head is a move away from a block whose release another source waits for,
+    /// and was going on then.
+    pub(super) fn is_wanted(&self, source: &Source) -> bool {
+        let Some(head) = source.head().filter(|head| head.moves_away()) else {
+            return false;
+        };
+        let wanted = Some(Missing::Release(head.parts.given_back));
         let mut blocked = self.blocked.iter().map(|&at| &self.sources[at as usize]);
-        blocked.any(|source| {
-            source.blocked == Some(Missing::Release(address))
-                && source.head().is_some_and(|head| head.image == image)
+        blocked.any(|waiting| {
+            waiting.blocked == wanted
+                && waiting
+                    .head()
+                    .is_some_and(|first| first.image == head.image && head.earliest <= first.time)
         })
     }
 

@@ -25,11 +25,11 @@ use crate::collect::ticks::Timeline;
 use crate::trace::{Batch, ImageId};
 
 /// Looks at a head or an event that one search takes at most.
-const LOOKS_MAX: u64 = 100_000;
+const LOOKS_MAX: u64 = 400_000;
 /// With less than this left a search is not begun.
 const LOOKS_MIN: u64 = 10_000;
 /// Looks that each emitted item adds to what searches may take.
-const LOOKS_AN_ITEM: u64 = 8;
+const LOOKS_AN_ITEM: u64 = 16;
 /// Events that are looked at in a source for what competes with another's head.
 const AHEAD_MAX: usize = 64;
 
@@ -75,6 +75,8 @@ struct Choice {
     journal: usize,
     deferrals: usize,
     source: usize,
+    /// The addresses whose owner the head changes; 0 for none.
+    addresses: [u64; 2],
     /// The others, and where they will have made it; the next to be tried last.
     others: Vec<(usize, u64)>,
 }
@@ -87,8 +89,8 @@ enum Next {
     Emit(usize),
     /// This head, although something is missing that nobody brings.
     Force(usize),
-    /// Nothing fits.
-    DeadEnd,
+    /// Nothing fits: what is missing of this address (0: not known) can't come any more.
+    DeadEnd(u64),
 }
 
 impl Orderer {
@@ -107,7 +109,7 @@ impl Orderer {
             return false;
         };
         let (time, image) = (head.time, head.image);
-        let goal = time.saturating_add(patience.lanes);
+        let goal = time.saturating_add(patience.close.saturating_mul(2));
         if source.is_pipe()
             || time <= self.search.hopeless_until
             || self.search.looks < LOOKS_MIN
@@ -132,6 +134,23 @@ impl Orderer {
         true
     }
 
+    /// Sources with something that may have to be emitted before the goal is reached. The others
+    /// have nothing to do with it.
+    fn near(&self, goal: u64) -> Vec<usize> {
+        let active = self.active.iter().map(|&at| at as usize);
+        active
+            .filter(|&at| {
+                let head = self.sources[at].head();
+                head.is_some_and(|head| head.earliest <= goal)
+            })
+            .collect()
+    }
+
+    fn addresses_of(&self, at: usize) -> [u64; 2] {
+        let head = self.sources[at].head();
+        head.map_or([0; 2], |head| [head.parts.given_back, head.parts.obtained])
+    }
+
     fn undo_to(&mut self, length: usize, out: &mut Batch) {
         while self.journal.len() > length && self.undo(out) {}
     }
@@ -149,20 +168,26 @@ impl Orderer {
     ) -> bool {
         let uncertain = self.uncertain_since().min(time);
         let close = patience.close;
-        let near = |close: u64| (close, time.saturating_sub(close * 2));
+        let near = |close: u64| time.saturating_sub(close * 2);
         let steps = [
-            near(close / 16),
-            near(close / 4),
-            near(close),
-            (close, uncertain.saturating_sub(close * 2)),
-            (close, 0),
+            (close / 8, true, near(close / 8)),
+            (close / 2, true, near(close / 2)),
+            (close, true, near(close)),
+            (close, false, near(close)),
+            (close * 2, true, near(close * 2)),
+            (
+                close,
+                true,
+                uncertain.saturating_sub(close * 2).min(near(close * 2)),
+            ),
+            (close, true, 0),
         ];
-        for (close, from) in steps {
+        for (close, directed, from) in steps {
             while self.journal.last().is_some_and(|last| last.time >= from) {
                 self.undo(out);
             }
             let start = self.journal.len();
-            if self.find(start, goal, close, timeline, out) {
+            if self.find(start, goal, (close, directed), timeline, out) {
                 return true;
             }
             self.undo_to(start, out);
@@ -170,15 +195,18 @@ impl Orderer {
         false
     }
 
-    /// Depth first. On failure what was emitted stays, to be taken back.
+    /// Depth first. With `directed` it goes back to the last choice about the address that could
+    /// not be had at the dead end, which is most often the wrong one; without, to the last choice of
+    /// all. On failure what was emitted stays, to be taken back.
     fn find(
         &mut self,
         start: usize,
         goal: u64,
-        close: u64,
+        (close, directed): (u64, bool),
         timeline: &Timeline,
         out: &mut Batch,
     ) -> bool {
+        let near = self.near(goal);
         let mut choices: Vec<Choice> = Vec::new();
         let mut deferrals: Vec<Deferral> = Vec::new();
         // Many ways lead to the same place: none is gone on from twice.
@@ -188,33 +216,39 @@ impl Orderer {
             if self.search.looks <= enough {
                 return false;
             }
-            let state = self.state(&deferrals);
+            let state = self.state(&near, &deferrals);
             let next = match dead_ends.contains(&state) {
-                true => Next::DeadEnd,
-                false => self.next_step(&deferrals, goal, close),
+                true => Next::DeadEnd(0),
+                false => self.next_step(&near, &deferrals, goal, close),
             };
             match next {
                 Next::Solved => return true,
                 Next::Emit(at) => {
-                    let others = self.competitors(at, close);
+                    let others = self.competitors(&near, at, close);
                     if !others.is_empty() {
                         choices.push(Choice {
                             state,
                             journal: self.journal.len(),
                             deferrals: deferrals.len(),
                             source: at,
+                            addresses: self.addresses_of(at),
                             others,
                         });
                     }
                     self.emit_tentatively(at, true, timeline, out);
                 }
                 Next::Force(at) => self.emit_tentatively(at, false, timeline, out),
-                Next::DeadEnd => {
+                Next::DeadEnd(address) => {
                     dead_ends.insert(state);
+                    let directed = directed && address != 0;
                     let (source, (other, place)) = loop {
                         let Some(choice) = choices.last_mut() else {
                             return false;
                         };
+                        if directed && !choice.addresses.contains(&address) {
+                            choices.pop();
+                            continue;
+                        }
                         if let Some(next) = choice.others.pop() {
                             debug_assert!(choice.journal >= start);
                             let (journal, kept) = (choice.journal, choice.deferrals);
@@ -238,13 +272,10 @@ impl Orderer {
 
     /// Where the search is: how far each source is, which says who owns what, and who waits for
     /// whom.
-    fn state(&self, deferrals: &[Deferral]) -> u64 {
+    fn state(&self, near: &[usize], deferrals: &[Deferral]) -> u64 {
         let mut hash = DefaultHasher::new();
-        for &at in &self.active {
-            let source = &self.sources[at as usize];
-            if source.head().is_some() {
-                (at, source.place()).hash(&mut hash);
-            }
+        for &at in near {
+            self.sources[at].place().hash(&mut hash);
         }
         for deferral in deferrals {
             if self.waits(deferral) {
@@ -264,14 +295,13 @@ impl Orderer {
     }
 
     /// The earliest head that may be emitted now.
-    fn next_step(&mut self, deferrals: &[Deferral], goal: u64, close: u64) -> Next {
+    fn next_step(&mut self, near: &[usize], deferrals: &[Deferral], goal: u64, close: u64) -> Next {
         let mut oldest = (u64::MAX, 0);
         let mut wanted = Vec::new();
         let mut movers = Vec::new();
         let mut fitting = Vec::new();
-        self.search.looks = self.search.looks.saturating_sub(self.active.len() as u64);
-        for index in 0..self.active.len() {
-            let at = self.active[index] as usize;
+        self.search.looks = self.search.looks.saturating_sub(near.len() as u64);
+        for &at in near {
             let Some(head) = self.sources[at].head() else {
                 continue;
             };
@@ -325,15 +355,16 @@ impl Orderer {
     /// The oldest head can't be emitted, and nothing else may overtake it any further.
     fn overdue(&mut self, at: usize, deferrals: &[Deferral], goal: u64) -> Next {
         let Some(head) = self.sources[at].head().filter(|head| head.is_event()) else {
-            return Next::DeadEnd;
+            return Next::DeadEnd(0);
         };
         let (image, parts) = (head.image, head.parts);
         if self.is_deferred(at, deferrals) {
-            return Next::DeadEnd;
+            return Next::DeadEnd(0);
         }
         match self.missing(image, &parts) {
             Some(missing) if !self.may_be_caused(at, image, missing, goal) => Next::Force(at),
-            _ => Next::DeadEnd,
+            Some(Missing::Release(address) | Missing::Owner(address)) => Next::DeadEnd(address),
+            None => Next::DeadEnd(0),
         }
     }
 
@@ -346,9 +377,9 @@ impl Orderer {
         self.sources[deferral.other].place() < deferral.place
     }
 
-    /// Other sources that make one of the head's changes too, close to it, and where they will have
-    /// made it; the earliest last.
-    fn competitors(&mut self, at: usize, close: u64) -> Vec<(usize, u64)> {
+    /// Other sources with an event close to the head that may have to come before it, as it would
+    /// not be possible after it, and where they will have emitted that; the earliest last.
+    fn competitors(&mut self, near: &[usize], at: usize, close: u64) -> Vec<(usize, u64)> {
         let Some(head) = self.sources[at].head().filter(|head| head.is_event()) else {
             return Vec::new();
         };
@@ -356,8 +387,7 @@ impl Orderer {
         let mut found: Vec<(u64, usize, u64)> = Vec::new();
         let mut looks = 0;
         for change in parts.changes() {
-            for &other in &self.active {
-                let other = other as usize;
+            for &other in near {
                 let source = &self.sources[other];
                 if other == at || source.head().is_none_or(|head| head.image != image) {
                     continue;
@@ -365,7 +395,7 @@ impl Orderer {
                 let mut ahead = 0;
                 source.events_until(until, |event, parts, end| {
                     ahead += 1;
-                    if parts.does(change) {
+                    if parts.rivals(change) {
                         found.push((event.time, other, end));
                         return false;
                     }
