@@ -144,3 +144,18 @@ both_transports! {
         assert_eq!(traced.len(), bare.len());
     }
 }
+
+both_transports! {
+    fn an_allocator_inside_the_program_may_map_memory_under_its_lock(transport) {
+        let program = Build::c("own_allocator.c")
+            .flags(&["-O1", "-rdynamic", "-pthread"])
+            .path();
+        for options in [&[][..], &["--mmap"]] {
+            let run = Sntrace::new(transport)
+                .options(options)
+                .run(&[&program])
+                .succeeds();
+            assert_eq!(run.stdout(), "early=1 late=1 served=1\n");
+        }
+    }
+}

@@ -1,8 +1,12 @@
 //! The mmap family, recorded on request (`--mmap`): what the program itself asks of the kernel.
 //!
 //! The C library's own mappings (the allocator's, the loader's) don't go through public symbols
-//! and are not seen. Without the option each body is one test and a call. A call that comes while
-//! the hook is still looking the real functions up goes to the kernel itself.
+//! and are not seen. Without the option each body is one test and a call.
+//!
+//! A call that comes before the hook has started goes to the kernel itself and does not start it. It
+//! may come from an allocator that is part of the program (jemalloc linked into rustc, say), which
+//! holds its own lock meanwhile; starting looks symbols up, and a name that is not there makes the
+//! loader allocate an error text: in that allocator, which would wait for itself.
 
 use core::sync::atomic::Ordering;
 
@@ -24,7 +28,7 @@ const FAILED: usize = usize::MAX;
 
 unsafe fn map(function: &real::Function, a: [usize; 6], site: Site) -> usize {
     let mut result = FAILED;
-    let known = real::known(function);
+    let known = function.load(Ordering::Relaxed);
     if known == 0 {
         // SAFETY: the program's own call.
         return unsafe { sys::map_for_program(a) };
@@ -84,11 +88,10 @@ unsafe extern "C" fn munmap_body(
     ra: usize,
 ) -> usize {
     let mut result = FAILED;
-    let known = real::known(&real::MUNMAP);
+    let known = real::MUNMAP.load(Ordering::Relaxed);
     if known == 0 {
         // SAFETY: the program's own call: it says that nothing uses the range.
-        unsafe { sys::unmap(block, size) };
-        return 0;
+        return unsafe { sys::unmap_for_program(block, size) };
     }
     if !state::records_mappings() {
         // SAFETY: the program's own call, passed on once.
@@ -116,9 +119,10 @@ unsafe extern "C" fn mremap_body(
     ra: usize,
 ) -> usize {
     let mut result = FAILED;
-    let known = real::known(&real::MREMAP);
+    let known = real::MREMAP.load(Ordering::Relaxed);
     if known == 0 {
-        return FAILED;
+        // SAFETY: the program's own call.
+        return unsafe { sys::remap_for_program([a, b, c, d, e, f]) };
     }
     if !state::records_mappings() {
         // SAFETY: the program's own call, passed on once.
@@ -136,7 +140,7 @@ unsafe extern "C" fn mremap_body(
 
 unsafe extern "C" fn sbrk_body(growth: usize, sp: usize, fp: usize, ra: usize) -> usize {
     let mut result = FAILED;
-    let known = real::SBRK.load(Ordering::Relaxed);
+    let known = real::alone(&real::SBRK, "sbrk\0");
     if known == 0 {
         return FAILED;
     }

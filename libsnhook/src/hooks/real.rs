@@ -168,6 +168,15 @@ pub fn known(function: &Function) -> usize {
     function.load(Ordering::Relaxed)
 }
 
+/// A function that every C library has, looked up by itself where the hook has not started: a
+/// look-up that succeeds allocates nothing.
+pub fn alone(function: &Function, name: &str) -> usize {
+    match function.load(Ordering::Relaxed) {
+        0 => next(name),
+        known => known,
+    }
+}
+
 /// The program's current environment: `environ`'s array, or null.
 pub fn environment() -> usize {
     let variable = known(&ENVIRON) as *const usize;

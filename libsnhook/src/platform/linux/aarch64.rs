@@ -35,6 +35,7 @@ pub mod number {
     pub const GETPPID: usize = 173;
     pub const GETTID: usize = 178;
     pub const MUNMAP: usize = 215;
+    pub const MREMAP: usize = 216;
     pub const MMAP: usize = 222;
     pub const MPROTECT: usize = 226;
     pub const MADVISE: usize = 233;

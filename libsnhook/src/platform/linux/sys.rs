@@ -82,6 +82,25 @@ pub unsafe fn map_for_program(arguments: [usize; 6]) -> usize {
     address_or_none(unsafe { syscall(number::MMAP, arguments) }).unwrap_or(usize::MAX)
 }
 
+/// `munmap` with the program's own arguments; all ones where it fails (without `errno`).
+///
+/// # Safety
+/// As for `munmap`: nothing uses the range any more.
+pub unsafe fn unmap_for_program(address: usize, bytes: usize) -> usize {
+    // SAFETY: the caller's promise.
+    address_or_none(unsafe { syscall(number::MUNMAP, [address, bytes, 0, 0, 0, 0]) })
+        .unwrap_or(usize::MAX)
+}
+
+/// `mremap` with the program's own arguments; all ones where it fails (without `errno`).
+///
+/// # Safety
+/// As for `mremap`: nothing uses the old range any more where it moves.
+pub unsafe fn remap_for_program(arguments: [usize; 6]) -> usize {
+    // SAFETY: the caller's promise.
+    address_or_none(unsafe { syscall(number::MREMAP, arguments) }).unwrap_or(usize::MAX)
+}
+
 /// The file behind `fd`, shared, from its start.
 #[must_use]
 pub fn map_shared(fd: usize, bytes: usize) -> Option<usize> {
