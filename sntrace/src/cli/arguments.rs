@@ -23,7 +23,7 @@ pub const EXAMPLES: &str = "  Every allocation of a program, on stderr:
       sntrace -o trace.txt --locations --filter 'size>=4096' ./program
 
   The same run as JSON, ready for jq:
-      sntrace --quiet -o /dev/null --json - ./program > trace.json
+      sntrace --quiet -o /dev/null --json trace.json ./program
 
   A program that is called like a subcommand:
       sntrace -- report
@@ -201,8 +201,8 @@ pub struct TraceArguments {
 
     /// Show only events that match EXPR.
     ///
-    /// EXPR is a list of terms that must all hold, on function, module, size, operation or
-    /// thread: 'fn=deflate* size>=4096'.
+    /// EXPR is a list of terms that must all hold, on function (fn), module, operation (op), size,
+    /// tid or pid, with =, !=, <, <=, > or >=: 'fn=deflate* size>=4K op!=free'.
     #[arg(long, value_name = "EXPR", help_heading = "Choice of events")]
     pub filter: Option<String>,
 

@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use sntrace_format::env::{OptionBits, RunAddress};
+use sntrace_format::env::{OptionBits, RUN_VARIABLE, RunAddress};
 use sntrace_format::layout::SEGMENT_BYTES;
 
 use super::TraceOptions;
@@ -178,9 +178,15 @@ fn status(
 ) -> u8 {
     if statistics.images == 0 {
         // What kept the hook out has been said already where it was known beforehand.
-        let hint = match warned {
-            true => "nothing that it started could be traced either",
-            false => {
+        let hint = match running.program_exit() {
+            _ if warned => "nothing that it started could be traced either",
+            _ if std::env::var_os(RUN_VARIABLE).is_some() => {
+                "this sntrace is itself traced by another one, which traces the program too"
+            }
+            Some(Exit::Signal(_)) => {
+                "it was killed before the hook could start; does it run without sntrace?"
+            }
+            _ => {
                 "something removed LD_PRELOAD or SNTRACE_RUN from its environment, or its loader ignores them"
             }
         };
@@ -465,7 +471,13 @@ impl Finished {
         if let Some((message, hint)) = self.outputs.summary().warning() {
             messages::warning(message, Some(hint));
         }
-        if !options.quiet && std::io::stderr().is_terminal() {
+        let events = self.outputs.summary().events;
+        if events == 0 && statistics.images > 0 {
+            messages::note(
+                "no event was seen: the program allocates nothing, or has an allocator of its own linked into it",
+            );
+        }
+        if !options.quiet && statistics.images > 0 && std::io::stderr().is_terminal() {
             eprint!("{}", self.outputs.summary().text());
         }
         clean
