@@ -10,11 +10,11 @@
 //! release of an address without an owner until the allocation is. A blocked event holds up its own
 //! source and nothing else: the others go on by time, until one of them emits what was missing.
 //!
-//! Nearly always somebody does. If nobody has within half of [`CLOSE_NS`], the merge may have taken a wrong
+//! Nearly always somebody does. If nobody has within 1 µs, the merge may have taken a wrong
 //! turn before: where two threads obtain one address within less than the clocks' error, the wrong
 //! one may have come first, and now each waits for something that stands behind the other. So what was
 //! emitted last is kept in a journal, taken back, and an order in which everything fits is *searched*
-//! ([`search`]): there is one, as it all happened. Where the missing event is nowhere to be seen (a
+//! : there is one, as it all happened. Where the missing event is nowhere to be seen (a
 //! block from before the hook was there), or no order is found, the blocked event waits on, and is
 //! emitted as it is after [`SKEW_NS`].
 //!
