@@ -13,8 +13,8 @@
 //! Nearly always somebody does. If nobody has within 1 µs, the merge may have taken a wrong
 //! turn before: where two threads obtain one address within less than the clocks' error, the wrong
 //! one may have come first, and now each waits for something that stands behind the other. So what was
-//! emitted last is kept in a journal, taken back, and an order in which everything fits is *searched*
-//! : there is one, as it all happened. Where the missing event is nowhere to be seen (a
+//! emitted last is kept in a journal, taken back, and an order in which everything fits is *searched*:
+//! there is one, as it all happened. Where the missing event is nowhere to be seen (a
 //! block from before the hook was there), or no order is found, the blocked event waits on, and is
 //! emitted as it is after [`SKEW_NS`].
 //!
