@@ -369,7 +369,8 @@ pub fn length<W: Words + ?Sized>(words: &W) -> Result<(Op, usize), DecodeError> 
     let first = words.word(0);
     let tag = (first & OP_MASK) as u8;
     let op = Op::from_tag(tag).ok_or(DecodeError::UnknownOp(tag))?;
-    let mut length = if first & WIDE != 0 { 4 } else { 3 } + op.operands();
+    let head = if first & WIDE != 0 { 4 } else { 3 };
+    let mut length = head + op.operands();
     match op {
         Op::Pad => return Ok((op, 1)),
         Op::Control => {
@@ -403,48 +404,29 @@ pub fn length<W: Words + ?Sized>(words: &W) -> Result<(Op, usize), DecodeError> 
 /// Anything that [`write_event`] and [`crate::control`] do not write.
 #[inline]
 pub fn decode<W: Words + ?Sized>(words: &W) -> Result<(Record, usize), DecodeError> {
-    let count = words.count();
-    if count == 0 {
-        return Err(DecodeError::Short);
-    }
-    let first = words.word(0);
-    let tag = (first & OP_MASK) as u8;
-    let op = Op::from_tag(tag).ok_or(DecodeError::UnknownOp(tag))?;
-    let time = first >> 8;
-    match op {
-        Op::Pad => return Ok((Record::Pad, 1)),
+    let (op, taken) = length(words)?;
+    let record = match op {
+        Op::Pad => Record::Pad,
         Op::Control => {
-            if count < 2 {
-                return Err(DecodeError::Short);
-            }
             let head = words.word(1);
-            let bytes = (head >> 8 & 0xffff) as usize;
-            let length = 2 + bytes.div_ceil(8);
-            if length > count {
-                return Err(DecodeError::Short);
+            Record::Control {
+                time: words.word(0) >> 8,
+                kind: head as u8,
+                bytes: (head >> 8 & 0xffff) as usize,
             }
-            return Ok((
-                Record::Control {
-                    time,
-                    kind: head as u8,
-                    bytes,
-                },
-                length,
-            ));
         }
-        _ => {}
-    }
-    let mut event = Event::NONE;
-    let extent = read_event(words, &mut event)?;
-    Ok((
-        Record::Event {
-            event,
-            frames_at: extent.frames_at,
-            frames: extent.frames,
-            truncated: extent.truncated,
-        },
-        extent.frames_at + extent.frames,
-    ))
+        _ => {
+            let mut event = Event::NONE;
+            let extent = read_event(words, &mut event)?;
+            Record::Event {
+                event,
+                frames_at: extent.frames_at,
+                frames: extent.frames,
+                truncated: extent.truncated,
+            }
+        }
+    };
+    Ok((record, taken))
 }
 
 /// Where the frames of an event record are, which are its last words.

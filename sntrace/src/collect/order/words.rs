@@ -82,8 +82,10 @@ impl WordQueue {
 
     /// Looks at the words that were added: takes control messages out (`each` gets their time and
     /// makes what stands in their place, if anything), finds where records end. `more`: words were
-    /// published that have not been added yet, so that the last record may be cut. Returns how many
-    /// words of events there are.
+    /// published that have not been added yet, so that the last record may be cut.
+    ///
+    /// # Errors
+    /// Where somebody scribbled over the lane: what was right before that place stays.
     pub fn scan(
         &mut self,
         more: bool,
