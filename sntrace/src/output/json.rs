@@ -23,7 +23,8 @@ use std::collections::HashMap;
 use super::event_object::{self, address};
 use super::number::decimal;
 use super::sites::SiteTexts;
-use super::{Call, Header, OutputError, Process, Sink, Summary, Writer, escape};
+use super::{Call, OutputError, Process, Sink, Summary, Writer, escape};
+use crate::trace::Header;
 use crate::trace::{Event, Exit, ImageId, Module};
 
 /// Version of the JSON trace. It grows when a key changes its meaning or goes away; new keys may

@@ -19,7 +19,6 @@ mod sites;
 
 pub mod escape;
 pub mod filter;
-pub mod header;
 pub mod json;
 pub mod jsonl;
 pub mod lines;
@@ -31,7 +30,6 @@ pub mod writer;
 mod samples;
 
 pub use filter::{Filter, FilterError};
-pub use header::Header;
 pub use json::Json;
 pub use jsonl::JsonLines;
 pub use lines::{Colour, LineOptions, Lines};

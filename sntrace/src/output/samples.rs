@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use super::{Call, Header, Process, Writer};
+use super::{Call, Process, Writer};
+use crate::trace::Header;
 use crate::trace::{Event, ImageId, Module, Op};
 
 /// A destination that the test keeps a hand on.
@@ -95,6 +96,7 @@ pub fn event(op: Op) -> Event {
         old_block: if op.replaces() { 0x5565_282b_1000 } else { 0 },
         caller: 0x5565_2827_7777,
         frames: (0, 0),
+        stack: crate::trace::StackId::EMPTY,
         truncated: false,
         released: None,
         temporary: false,

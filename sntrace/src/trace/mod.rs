@@ -4,9 +4,20 @@
 //! order; everything after it only reads them. Addresses are those of the traced process;
 //! sizes are bytes; times are nanoseconds since the run began.
 
+mod certificate;
+pub mod header;
+mod recording;
+mod stacks;
+mod tables;
+
 use std::fmt;
 
+pub use certificate::{Certificate, Cost, NotFollowed};
+pub use header::Header;
+pub use recording::{Recording, TraceError};
 pub use sntrace_format::record::Op;
+pub use stacks::{SiteId, StackId, StackNode, StackTable};
+pub use tables::{FileNumber, Site, Tables, TracedFile};
 
 /// Number of a process image: one program in one process. `exec` starts a new image in the same
 /// process, `fork` one in a new process. Unique in a run, from 1.
@@ -44,6 +55,8 @@ pub struct Event {
     pub caller: u64,
     /// Where in [`Batch::frames`] the return addresses beyond the caller are, inner to outer.
     pub frames: (u32, u32),
+    /// In a recorded trace: the whole stack, from the caller outwards.
+    pub stack: StackId,
     /// Whether the stack goes on beyond the last frame.
     pub truncated: bool,
     /// What this event gave back: the requested bytes of the block that it released, if that

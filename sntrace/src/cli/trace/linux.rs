@@ -18,12 +18,10 @@ use crate::collect::ticks::Clock;
 use crate::collect::{Boards, Collector, Downstream, Statistics, Supervision};
 use crate::launch::{self, Launch, Program, RunDirectory, Running, Untraced};
 use crate::messages;
-use crate::output::{
-    Colour, Filter, Header, Json, JsonLines, LineOptions, Lines, Outputs, Writer, escape,
-};
+use crate::output::{Colour, Filter, Json, JsonLines, LineOptions, Lines, Outputs, Writer, escape};
 use crate::present::{Judge, Naming, Presenter};
 use crate::symbolize::Locator;
-use crate::trace::{Batch, Exit, ImageId, Item};
+use crate::trace::{Batch, Exit, Header, ImageId, Item};
 
 /// Batches on their way from the collector to the presenter: enough to ride out a slow write.
 const BATCHES: usize = 8;

@@ -5,7 +5,7 @@ use super::source::{Head, HeadKind, Queue, Source};
 use super::{Missing, Orderer, Other, Patience};
 use crate::collect::live::{Block, LiveBlocks};
 use crate::collect::ticks::Timeline;
-use crate::trace::{Batch, Event, ImageId, Item};
+use crate::trace::{Batch, Event, ImageId, Item, StackId};
 
 /// The addresses of an image whose owner changed; 0 for none.
 pub(super) type Touched = (ImageId, [u64; 2]);
@@ -87,6 +87,7 @@ impl Orderer {
             old_block: parts.old_block,
             caller: event.caller,
             frames: (first_frame, out.frames.len() as u32),
+            stack: StackId::EMPTY,
             truncated: head.truncated,
             released: released.map(|block| block.bytes),
             temporary,

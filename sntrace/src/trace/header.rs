@@ -1,8 +1,8 @@
-//! What a JSON trace says about its run before the first event.
+//! What a trace says about its run before the first event.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The head of a JSON trace. Known before the program starts.
+/// The head of a trace. Known before the program starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The program and its arguments, as given to sntrace.
