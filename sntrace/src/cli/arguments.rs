@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::options::{
-    ColorChoice, Destination, LineFields, Overflow, Stacks, TraceOptions, Transport,
+    ColorChoice, Destination, LineFields, Overflow, RunOptions, Stacks, TraceOptions, Transport,
 };
 
 /// Shown at the end of `--help`, and in the man page.
@@ -130,18 +130,8 @@ pub struct Reserved {
 /// The options of the main job.
 #[derive(Args, Debug)]
 pub struct TraceArguments {
-    /// Trace this program, with its arguments.
-    ///
-    /// It is looked up in PATH as a shell does. Options of sntrace end here: what follows belongs
-    /// to the program.
-    #[arg(
-        value_name = "PROGRAM",
-        required = true,
-        trailing_var_arg = true,
-        num_args = 1..,
-        value_hint = ValueHint::CommandWithArguments
-    )]
-    pub program: Vec<OsString>,
+    #[command(flatten)]
+    pub run: RunArguments,
 
     /// Write the lines to FILE instead of stderr.
     ///
@@ -192,13 +182,6 @@ pub struct TraceArguments {
     )]
     pub color: ColorValue,
 
-    /// Leave out the closing summary and notes.
-    ///
-    /// The summary appears only where stderr is a terminal. Errors and warnings are always shown, but
-    /// for the ones that name children which could not be traced.
-    #[arg(short, long, help_heading = "Output")]
-    pub quiet: bool,
-
     /// Show only events that match EXPR.
     ///
     /// EXPR is a list of terms that must all hold, on function (fn), module, operation (op), size,
@@ -226,6 +209,38 @@ pub struct TraceArguments {
     /// is the first function that is no such wrapper.
     #[arg(long, help_heading = "Choice of events")]
     pub raw_callers: bool,
+
+    /// Print this help; -h is shorter.
+    #[arg(short, long, action = clap::ArgAction::Help)]
+    pub help: Option<bool>,
+
+    /// Print the version.
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    pub version: Option<bool>,
+}
+
+/// How a program is run: what the main job and `record` share.
+#[derive(Args, Debug)]
+pub struct RunArguments {
+    /// Trace this program, with its arguments.
+    ///
+    /// It is looked up in PATH as a shell does. Options of sntrace end here: what follows belongs
+    /// to the program.
+    #[arg(
+        value_name = "PROGRAM",
+        required = true,
+        trailing_var_arg = true,
+        num_args = 1..,
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    pub program: Vec<OsString>,
+
+    /// Leave out the closing summary and notes.
+    ///
+    /// The summary appears only where stderr is a terminal. Errors and warnings are always shown, but
+    /// for the ones that name children which could not be traced.
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
 
     /// Record mmap, munmap, mremap and brk too.
     #[arg(long, help_heading = "Choice of events")]
@@ -261,14 +276,6 @@ pub struct TraceArguments {
         help_heading = "Transport"
     )]
     pub overflow: OverflowValue,
-
-    /// Print this help; -h is shorter.
-    #[arg(short, long, action = clap::ArgAction::Help)]
-    pub help: Option<bool>,
-
-    /// Print the version.
-    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
-    pub version: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -410,42 +417,16 @@ fn explain(error: clap::Error) -> clap::Error {
     error
 }
 
-impl TryFrom<TraceArguments> for TraceOptions {
+impl TryFrom<RunArguments> for RunOptions {
     type Error = UsageError;
 
-    fn try_from(arguments: TraceArguments) -> Result<Self, UsageError> {
-        if arguments
-            .program
-            .first()
-            .is_none_or(|program| program.is_empty())
-        {
+    fn try_from(arguments: RunArguments) -> Result<Self, UsageError> {
+        let named = arguments.program.first();
+        if named.is_none_or(|program| program.is_empty()) {
             return Err(UsageError::EmptyProgram);
         }
-        let stacks = match arguments.stacks {
-            StacksValue::Caller => Stacks::Caller,
-            StacksValue::None => Stacks::None,
-            StacksValue::Full => return Err(UsageError::FullStacks),
-        };
-        let output = arguments.output.map(Destination::from_argument);
-        let json = arguments.json.map(Destination::from_argument);
-        let jsonl = arguments.jsonl.map(Destination::from_argument);
-        refuse_same("--output", &output, "--json", &json)?;
-        refuse_same("--output", &output, "--jsonl", &jsonl)?;
-        refuse_same("--json", &json, "--jsonl", &jsonl)?;
         Ok(Self {
             command: arguments.program,
-            output,
-            json,
-            jsonl,
-            stacks,
-            filter: arguments.filter,
-            fields: LineFields {
-                locations: arguments.locations,
-                timestamps: arguments.timestamps,
-                pid: arguments.pid,
-                tid: arguments.tid,
-            },
-            raw_callers: arguments.raw_callers,
             transport: match arguments.transport {
                 None => Transport::Auto,
                 Some(TransportValue::Shared) => Transport::Shared,
@@ -458,6 +439,39 @@ impl TryFrom<TraceArguments> for TraceOptions {
                 OverflowValue::Drop => Overflow::Drop,
             },
             mmap: arguments.mmap,
+        })
+    }
+}
+
+impl TryFrom<TraceArguments> for TraceOptions {
+    type Error = UsageError;
+
+    fn try_from(arguments: TraceArguments) -> Result<Self, UsageError> {
+        let stacks = match arguments.stacks {
+            StacksValue::Caller => Stacks::Caller,
+            StacksValue::None => Stacks::None,
+            StacksValue::Full => return Err(UsageError::FullStacks),
+        };
+        let output = arguments.output.map(Destination::from_argument);
+        let json = arguments.json.map(Destination::from_argument);
+        let jsonl = arguments.jsonl.map(Destination::from_argument);
+        refuse_same("--output", &output, "--json", &json)?;
+        refuse_same("--output", &output, "--jsonl", &jsonl)?;
+        refuse_same("--json", &json, "--jsonl", &jsonl)?;
+        Ok(Self {
+            run: arguments.run.try_into()?,
+            output,
+            json,
+            jsonl,
+            stacks,
+            filter: arguments.filter,
+            fields: LineFields {
+                locations: arguments.locations,
+                timestamps: arguments.timestamps,
+                pid: arguments.pid,
+                tid: arguments.tid,
+            },
+            raw_callers: arguments.raw_callers,
             color: match arguments.color {
                 ColorValue::Auto => ColorChoice::Auto,
                 ColorValue::Always => ColorChoice::Always,

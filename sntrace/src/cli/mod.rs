@@ -9,6 +9,8 @@ mod arguments;
 pub mod exit_status;
 mod generate;
 pub mod options;
+#[cfg(target_os = "linux")]
+mod run;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -30,7 +32,7 @@ pub fn main() -> ExitCode {
 fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
     match arguments::parse(words) {
         Ok(Job::Trace(options)) => {
-            messages::set_quiet(options.quiet);
+            messages::set_quiet(options.run.quiet);
             trace::run_trace(&options)
         }
         Ok(Job::Completions(shell)) => print(&generate::completions(shell)),

@@ -6,11 +6,39 @@ use std::path::PathBuf;
 
 use sntrace_format::env::OptionBits;
 
+/// How a program is run and its events are carried, whatever becomes of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// The program as the user named it, then its arguments. Never empty.
+    pub command: Vec<OsString>,
+    /// How events reach the launcher.
+    pub transport: Transport,
+    /// No closing summary, no notes.
+    pub quiet: bool,
+    /// Follow forks and execs.
+    pub follow: bool,
+    /// What a full lane does.
+    pub overflow: Overflow,
+    /// Record mmap, munmap, mremap and brk too.
+    pub mmap: bool,
+}
+
+/// `sntrace record`: trace a program into a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordOptions {
+    /// The program, and how it is run.
+    pub run: RunOptions,
+    /// The file; `None`: `sntrace.PROGRAM.PID.snt` in the working folder.
+    pub output: Option<PathBuf>,
+    /// A trace that is not whole and exact is an error.
+    pub strict: bool,
+}
+
 /// The main job: trace a program and print its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceOptions {
-    /// The program as the user named it, then its arguments. Never empty.
-    pub command: Vec<OsString>,
+    /// The program, and how it is run.
+    pub run: RunOptions,
     /// Where the lines go; `None`: stderr.
     pub output: Option<Destination>,
     /// Where the JSON document goes, if one is wanted.
@@ -25,16 +53,6 @@ pub struct TraceOptions {
     pub fields: LineFields,
     /// CALLER is the direct caller, also when it is only a wrapper.
     pub raw_callers: bool,
-    /// How events reach the launcher.
-    pub transport: Transport,
-    /// No closing summary, no notes.
-    pub quiet: bool,
-    /// Follow forks and execs.
-    pub follow: bool,
-    /// What a full lane does.
-    pub overflow: Overflow,
-    /// Record mmap, munmap, mremap and brk too.
-    pub mmap: bool,
     /// Whether lines are coloured.
     pub color: ColorChoice,
 }
@@ -131,21 +149,29 @@ impl ColorChoice {
     }
 }
 
-impl TraceOptions {
+impl RunOptions {
     /// What the hook has to know of all this.
-    #[must_use]
-    pub fn hook_options(&self) -> OptionBits {
+    fn hook_options(&self) -> OptionBits {
         let wanted = [
-            (
-                self.raw_callers || self.stacks == Stacks::None,
-                OptionBits::RAW_CALLERS,
-            ),
             (self.mmap, OptionBits::MMAP),
             (self.overflow == Overflow::Drop, OptionBits::OVERFLOW_DROP),
             (!self.follow, OptionBits::NO_FOLLOW),
         ];
         let chosen = wanted.into_iter().filter(|(wanted, _)| *wanted);
         chosen.fold(OptionBits::default(), |bits, (_, bit)| bits.with(bit))
+    }
+}
+
+impl TraceOptions {
+    /// What the hook has to know of all this.
+    #[must_use]
+    pub fn hook_options(&self) -> OptionBits {
+        let bits = self.run.hook_options();
+        if self.raw_callers || self.stacks == Stacks::None {
+            bits.with(OptionBits::RAW_CALLERS)
+        } else {
+            bits
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use sntrace_format::env::OptionBits;
 
 use super::arguments::{self, Job, UsageError};
 use super::options::{
-    ColorChoice, Destination, LineFields, Overflow, Stacks, TraceOptions, Transport,
+    ColorChoice, Destination, LineFields, Overflow, RunOptions, Stacks, TraceOptions, Transport,
 };
 
 fn parse(line: &[&str]) -> Result<Job, UsageError> {
@@ -41,7 +41,14 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(
         options(&["prog"]),
         TraceOptions {
-            command: vec!["prog".into()],
+            run: RunOptions {
+                command: vec!["prog".into()],
+                transport: Transport::Auto,
+                quiet: false,
+                follow: true,
+                overflow: Overflow::Wait,
+                mmap: false,
+            },
             output: None,
             json: None,
             jsonl: None,
@@ -49,11 +56,6 @@ fn defaults_are_those_of_the_contract() {
             filter: None,
             fields: LineFields::default(),
             raw_callers: false,
-            transport: Transport::Auto,
-            quiet: false,
-            follow: true,
-            overflow: Overflow::Wait,
-            mmap: false,
             color: ColorChoice::Auto,
         }
     );
@@ -92,7 +94,14 @@ fn every_option_reaches_its_field() {
     assert_eq!(
         options,
         TraceOptions {
-            command: vec!["prog".into()],
+            run: RunOptions {
+                command: vec!["prog".into()],
+                transport: Transport::Pipe,
+                quiet: true,
+                follow: false,
+                overflow: Overflow::Drop,
+                mmap: true,
+            },
             output: Some(Destination::File(PathBuf::from("a"))),
             json: Some(Destination::File(PathBuf::from("b"))),
             jsonl: Some(Destination::Stdout),
@@ -105,11 +114,6 @@ fn every_option_reaches_its_field() {
                 tid: true
             },
             raw_callers: true,
-            transport: Transport::Pipe,
-            quiet: true,
-            follow: false,
-            overflow: Overflow::Drop,
-            mmap: true,
             color: ColorChoice::Never,
         }
     );
@@ -144,7 +148,7 @@ fn options_end_at_the_program() {
         (&["prog", ""], &["prog", ""]),
     ] {
         assert_eq!(
-            options(line).command,
+            options(line).run.command,
             command.iter().map(OsString::from).collect::<Vec<_>>()
         );
     }
@@ -153,10 +157,10 @@ fn options_end_at_the_program() {
 #[test]
 fn a_program_may_be_called_like_a_subcommand() {
     for name in ["report", "record", "man", "completions", "dump", "help"] {
-        assert_eq!(options(&["--", name]).command, [name]);
-        assert_eq!(options(&["--quiet", name, "-x"]).command, [name, "-x"]);
+        assert_eq!(options(&["--", name]).run.command, [name]);
+        assert_eq!(options(&["--quiet", name, "-x"]).run.command, [name, "-x"]);
         let path = format!("./{name}");
-        assert_eq!(options(&[&path]).command, [path.as_str()]);
+        assert_eq!(options(&[&path]).run.command, [path.as_str()]);
     }
 }
 
@@ -225,7 +229,7 @@ fn names_need_not_be_utf8() {
         let Ok(Job::Trace(options)) = arguments::parse(line) else {
             panic!("refused")
         };
-        assert_eq!(options.command, [odd.clone(), odd.clone()]);
+        assert_eq!(options.run.command, [odd.clone(), odd.clone()]);
         assert_eq!(options.output, Some(Destination::File(odd.into())));
     }
 }
