@@ -16,11 +16,11 @@ use super::options::{RunOptions, Transport};
 use crate::collect::pipe::PipeReader;
 use crate::collect::segment::Segment;
 use crate::collect::ticks::Clock;
-use crate::collect::{Boards, Collector, Statistics, Supervision};
+use crate::collect::{Boards, Collector, Downstream, Statistics, Supervision};
 use crate::launch::{self, Launch, Program, RunDirectory, Running, Untraced};
 use crate::messages;
 use crate::present::Judge;
-use crate::trace::{Exit, ImageId, Item};
+use crate::trace::{Batch, Exit, ImageId, Item};
 
 /// What stands ready before the program starts.
 pub(super) struct Run {
@@ -238,6 +238,98 @@ impl Ran {
             .program_exit()
             .map_or(exit_status::SNTRACE_FAILED, exit_status::of_program)
     }
+}
+
+/// Batches on their way from the collector to whoever takes them: enough to ride out a slow write.
+const BATCHES: usize = 8;
+/// From so many processors on, collecting and what comes after it are two threads. With fewer, a
+/// second one would only take a processor from the program.
+const PROCESSORS_FOR_TWO: usize = 4;
+
+/// Where the events come from.
+pub(super) trait Feed {
+    /// Hands over everything until the run is over.
+    fn feed(&mut self, to: &mut dyn Downstream);
+}
+
+/// Collects until the run is over, while `work` takes what is fed to it: in this thread or in one of its
+/// own, where it is made and ends. Its result is missing if that thread could not be started.
+pub(super) fn collect<R: Send>(
+    collector: &mut Collector,
+    running: &Running,
+    work: impl FnOnce(&mut dyn Feed) -> R + Send,
+) -> (Statistics, Option<R>) {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if processors < PROCESSORS_FOR_TWO {
+        let mut here = Here {
+            collector,
+            running,
+            statistics: Statistics::default(),
+        };
+        let result = work(&mut here);
+        return (here.statistics, Some(result));
+    }
+    let (sender, receiver) = crossbeam_channel::bounded::<Batch>(BATCHES);
+    // Batches that were taken come back, so that their memory is used again.
+    let (returned, reusable) = crossbeam_channel::bounded::<Batch>(BATCHES);
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("present".into());
+        let worker =
+            builder.spawn_scoped(scope, move || work(&mut Received { receiver, returned }));
+        let mut across = Across { sender, reusable };
+        let statistics = collector.run(running, &mut across);
+        drop(across);
+        (
+            statistics,
+            worker.ok().and_then(|worker| worker.join().ok()),
+        )
+    })
+}
+
+/// Collecting in the same thread.
+struct Here<'a> {
+    collector: &'a mut Collector,
+    running: &'a Running,
+    statistics: Statistics,
+}
+
+impl Feed for Here<'_> {
+    fn feed(&mut self, to: &mut dyn Downstream) {
+        self.statistics = self.collector.run(self.running, to);
+    }
+}
+
+/// What another thread collects.
+struct Received {
+    receiver: crossbeam_channel::Receiver<Batch>,
+    returned: crossbeam_channel::Sender<Batch>,
+}
+
+impl Feed for Received {
+    fn feed(&mut self, to: &mut dyn Downstream) {
+        for mut batch in &self.receiver {
+            to.take(&mut batch);
+            let _ = self.returned.try_send(batch);
+            if self.receiver.is_empty() {
+                to.idle();
+            }
+        }
+    }
+}
+
+/// The way to the other thread. One that is gone takes no batches; events are then read and thrown
+/// away, so that the program goes on.
+struct Across {
+    sender: crossbeam_channel::Sender<Batch>,
+    reusable: crossbeam_channel::Receiver<Batch>,
+}
+
+impl Downstream for Across {
+    fn take(&mut self, batch: &mut Batch) {
+        let empty = self.reusable.try_recv().unwrap_or_default();
+        let _ = self.sender.send(std::mem::replace(batch, empty));
+    }
+    fn idle(&mut self) {}
 }
 
 impl Supervision for Running {

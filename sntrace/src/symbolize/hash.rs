@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map keyed by addresses and small numbers.
-pub(super) type AddressMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
+pub(crate) type AddressMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
 
 /// The golden ratio as a 64-bit fraction: spreads keys that differ in few bits.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Multiplies and folds a word at a time.
 #[derive(Default)]
-pub(super) struct AddressHasher(u64);
+pub(crate) struct AddressHasher(u64);
 
 impl AddressHasher {
     fn mix(&mut self, word: u64) {
@@ -55,6 +55,6 @@ impl Hasher for AddressHasher {
 }
 
 /// The place of `address` among `1 << bits` direct-mapped slots.
-pub(super) fn slot(address: u64, salt: u64, bits: u32) -> usize {
+pub(crate) fn slot(address: u64, salt: u64, bits: u32) -> usize {
     ((address ^ salt.rotate_left(40)).wrapping_mul(GOLDEN) >> (64 - bits)) as usize
 }

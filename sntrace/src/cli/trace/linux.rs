@@ -1,6 +1,5 @@
 //! The main job on Linux: everything is opened before the program starts, so that what can't
-//! work fails early; then the events are collected and presented, by two threads where there are
-//! processors for them, and a third stands beside the program.
+//! work fails early; then the events are collected and presented.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -9,19 +8,13 @@ use super::TraceOptions;
 use crate::cli::exit_status;
 use crate::cli::options::{ColorChoice, Destination, Stacks};
 use crate::cli::run::{self, Run, Watch};
-use crate::collect::{Collector, Downstream, Statistics};
-use crate::launch::{Running, Untraced};
+use crate::collect::{Downstream, Statistics};
+use crate::launch::Untraced;
 use crate::messages;
 use crate::output::{Colour, Filter, Json, JsonLines, LineOptions, Lines, Outputs, Writer, escape};
 use crate::present::{Naming, Presenter};
 use crate::symbolize::Locator;
 use crate::trace::{Batch, Header};
-
-/// Batches on their way from the collector to the presenter: enough to ride out a slow write.
-const BATCHES: usize = 8;
-/// From so many processors on, collecting and presenting are two threads. With fewer, a second
-/// one would only take a processor from the program.
-const PROCESSORS_FOR_TWO: usize = 4;
 
 /// Traces the program and returns sntrace's exit status.
 pub(in crate::cli) fn run_trace(options: &TraceOptions) -> u8 {
@@ -41,67 +34,14 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
         (_, true) => Naming::Raw,
         _ => Naming::PastWrappers,
     };
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let (statistics, finished) = if processors < PROCESSORS_FOR_TWO {
+    let (statistics, finished) = run::collect(&mut collector, ran.running(), |feed| {
         let locator = Locator::default();
         let mut presenter = Presenter::new(&locator, naming, watch, outputs);
-        let statistics = collector.run(ran.running(), &mut presenter);
-        (statistics, Some(Finished::of(presenter)))
-    } else {
-        in_two_threads(&mut collector, ran.running(), naming, watch, outputs)
-    };
+        feed.feed(&mut presenter);
+        Finished::of(presenter)
+    });
     let clean = finished.is_some_and(|finished| finished.report(options, &statistics));
     Ok(ran.status(&options.run, &statistics, clean))
-}
-
-/// Collects here and presents in a thread of its own.
-fn in_two_threads(
-    collector: &mut Collector,
-    running: &Running,
-    naming: Naming,
-    watch: Watch,
-    outputs: Outputs,
-) -> (Statistics, Option<Finished>) {
-    let (sender, receiver) = crossbeam_channel::bounded::<Batch>(BATCHES);
-    // Batches that were presented come back, so that their memory is used again.
-    let (returned, reusable) = crossbeam_channel::bounded::<Batch>(BATCHES);
-    std::thread::scope(|scope| {
-        let presenting = std::thread::Builder::new().name("present".into());
-        let presenter = presenting.spawn_scoped(scope, move || {
-            let locator = Locator::default();
-            let mut presenter = Presenter::new(&locator, naming, watch, outputs);
-            for mut batch in &receiver {
-                presenter.take(&mut batch);
-                let _ = returned.try_send(batch);
-                if receiver.is_empty() {
-                    presenter.idle();
-                }
-            }
-            Finished::of(presenter)
-        });
-        let mut across = Across { sender, reusable };
-        let statistics = collector.run(running, &mut across);
-        drop(across);
-        (
-            statistics,
-            presenter.ok().and_then(|presenter| presenter.join().ok()),
-        )
-    })
-}
-
-/// The way to the presenting thread. One that is gone takes no batches; events are then read and
-/// thrown away, so that the program goes on.
-struct Across {
-    sender: crossbeam_channel::Sender<Batch>,
-    reusable: crossbeam_channel::Receiver<Batch>,
-}
-
-impl Downstream for Across {
-    fn take(&mut self, batch: &mut Batch) {
-        let empty = self.reusable.try_recv().unwrap_or_default();
-        let _ = self.sender.send(std::mem::replace(batch, empty));
-    }
-    fn idle(&mut self) {}
 }
 
 impl Downstream for Presenter<'_, Watch> {
