@@ -115,11 +115,11 @@ fn run(sntrace: Sntrace, events: u64, mode: &str) -> Run {
 }
 
 fn biggest() -> u64 {
-    std::env::var("SNTRACE_TORTURE_EVENTS").map_or(1_000_000, |text| text.parse().unwrap())
+    std::env::var("SNTRACE_TORTURE_EVENTS").map_or(10_000_000, |text| text.parse().unwrap())
 }
 
 #[test]
-fn millions_of_events_without_a_difference() {
+fn ten_million_events_without_a_difference() {
     let events = biggest();
     no_difference(&run(Sntrace::new(Transport::Shared), events, "-"), events);
 }
