@@ -9,8 +9,7 @@ use super::encode::{CHUNK_EVENTS, COLUMNS, Columns};
 use super::fields::{Fields, Malformed, unzigzag};
 use super::items;
 use super::model::{
-    EventKind, Model, NONE, Numbers, RECENT, class_of, given, has_alignment, has_count, is_event,
-    place,
+    EventKind, Model, NONE, Numbers, class_of, given, has_alignment, has_count, is_event, place,
 };
 use crate::trace::live::Block;
 use crate::trace::{Event, ImageId, Item, Op, Ownership, SiteId, StackId, StackTable};
@@ -61,6 +60,18 @@ impl EventHead {
     }
 }
 
+/// Planes of a chunk: two a column, and the items.
+pub(super) const PLANES: usize = COLUMNS * 2 + 1;
+
+/// How long a chunk's planes are, in bytes: decompressed, and as they are stored.
+pub(super) fn plane_lengths(fields: &mut Fields<'_>) -> Result<[(u64, u64); PLANES], Malformed> {
+    let mut lengths = [(0, 0); PLANES];
+    for (raw, stored) in &mut lengths {
+        (*raw, *stored) = (fields.number()?, fields.number()?);
+    }
+    Ok(lengths)
+}
+
 /// The planes of a chunk, decompressed.
 #[derive(Default)]
 pub(super) struct Planes {
@@ -74,12 +85,11 @@ impl Planes {
     fn load(&mut self, payload: &[u8], raw: u32) -> Result<EventHead, Malformed> {
         let mut fields = Fields(payload);
         let head = EventHead::parse(&mut fields)?;
-        let mut lengths = [(0, 0); COLUMNS * 2 + 1];
+        let lengths = plane_lengths(&mut fields)?;
         let mut left = u64::from(raw);
-        for (raw, stored) in &mut lengths {
-            (*raw, *stored) = (fields.number()?, fields.number()?);
+        for (raw, _) in lengths {
             left = left
-                .checked_sub(*raw)
+                .checked_sub(raw)
                 .ok_or_else(|| Malformed::new("its columns are longer than it says"))?;
         }
         let Self {
@@ -94,7 +104,7 @@ impl Planes {
             let stored = fields.take(usize::try_from(stored).unwrap_or(usize::MAX))?;
             unpress.plane(stored, raw as usize, plane)?;
         }
-        let (items_raw, items_stored) = lengths[COLUMNS * 2];
+        let (items_raw, items_stored) = lengths[PLANES - 1];
         if items_raw / RATIO_MAX as u64 > items_stored {
             return Err(Malformed::new("its items are more than its bytes can hold"));
         }
@@ -349,8 +359,8 @@ impl<'t> Decoder<'t> {
         let number = match code.checked_sub(given::NUMBER) {
             Some(number) => u32::try_from(number).map_err(|_| not_live())?,
             None => {
-                let age = code.saturating_sub(given::RECENT) as usize;
-                self.model.lane(thread).aged(age.min(RECENT - 1))
+                let age = code.checked_sub(given::RECENT).ok_or_else(not_live)?;
+                self.model.lane(thread).aged(age as usize)
             }
         };
         let blocks = self.blocks_of(thread)?;
@@ -394,11 +404,6 @@ impl<'t> Decoder<'t> {
         let lane = self.model.lane(thread);
         event.block = match code {
             place::SAME => event.old_block,
-            place::EXPECTED => {
-                let expected = lane.expected(class);
-                lane.reuse(class);
-                expected.ok_or_else(|| Malformed::new("a block lies where none is expected"))?
-            }
             place::ALIGNED | place::ANYWHERE => {
                 let distance = unzigzag(columns.next(Columns::Distance)?);
                 let unit = if code == place::ALIGNED { 16 } else { 1 };
@@ -414,7 +419,12 @@ impl<'t> Decoder<'t> {
                 }
                 taken.address
             }
-            _ => return Err(Malformed::new("a block lies in a way that none does")),
+            _ => {
+                let depth = code.wrapping_sub(place::FREED).try_into().ok();
+                depth
+                    .and_then(|depth| lane.reuse(class, depth))
+                    .ok_or_else(|| Malformed::new("a block lies where none was given back"))?
+            }
         };
         if event.block == 0 {
             return Err(Malformed::new("a block lies at address 0"));

@@ -56,6 +56,21 @@ pub(super) enum Columns {
 /// How many there are.
 pub(super) const COLUMNS: usize = Columns::Rare as usize + 1;
 
+/// Their names, for a dump.
+pub(super) const NAMES: [&str; COLUMNS] = [
+    "thread",
+    "time",
+    "kind",
+    "size",
+    "released size",
+    "place",
+    "distance",
+    "given",
+    "count",
+    "alignment",
+    "rare",
+];
+
 /// A live block, by its address.
 #[derive(Clone, Copy, Debug)]
 struct Owned {
@@ -357,10 +372,9 @@ impl Encoder {
     #[inline]
     fn place(&mut self, block: u64, bytes: u64, class: u8, thread: u32) {
         let lane = self.model.lane(thread);
-        let expected = lane.expected(class);
-        if expected == Some(block) {
-            lane.reuse(class);
-            self.put(Columns::Place, place::EXPECTED);
+        if let Some(depth) = lane.depth_of(class, block) {
+            lane.reuse(class, depth);
+            self.put(Columns::Place, place::FREED + u64::from(depth));
             return;
         }
         let distance = block.wrapping_sub(lane.next) as i64;
@@ -449,12 +463,5 @@ impl Encoder {
         self.items.clear();
         (self.item_count, self.since_item, self.events) = (0, 0, 0);
         Ok(closed)
-    }
-
-    /// Bytes of each column, heads and tails, for measuring.
-    #[cfg(test)]
-    pub(super) fn planes(&self) -> impl Iterator<Item = (usize, &Vec<u8>)> {
-        let columns = self.columns.iter().enumerate();
-        columns.flat_map(|(at, column)| [(at, &column.heads), (at, &column.tails)])
     }
 }

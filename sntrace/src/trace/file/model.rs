@@ -8,9 +8,10 @@
 //! * *Numbers* of live blocks: a block gets the number that became free last, so they are small
 //!   and dense, and a release names its block by a number and not by an address. A block that was
 //!   among the last that its thread obtained is named by how long ago that was.
-//! * *Lanes*: the addresses that were given back last, by size class. Allocators that keep what is
-//!   freed for its thread hand out the last one first (glibc's tcache, seven a class): so does a lane. Where that
-//!   fails, a block is expected behind the one before it.
+//! * *Lanes*: the addresses that were given back last, by size class. Allocators keep what is freed
+//!   for its thread and hand out the last one first (glibc's tcache): so does a lane. It can't know
+//!   when they take some away for another use, so what lies above the one that was handed out is
+//!   forgotten. Where no address fits, a block is expected behind the one before it.
 //!
 //! A wrong expectation costs bytes, never truth. Threads share a fixed number of lanes: what a
 //! program makes of threads bounds no memory here.
@@ -24,7 +25,7 @@ const LANES: usize = 64;
 /// So many of a lane's last allocations are named by how long ago they were.
 pub(super) const RECENT: usize = 128;
 /// Addresses that a lane keeps in a class.
-const DEPTH: usize = 7;
+const DEPTH: usize = 16;
 /// Size classes: 16 bytes each up to 1 KiB, then eight to each doubling up to 64 MiB.
 const CLASSES: usize = 66 + 16 * 8;
 /// No thread, no kind.
@@ -36,14 +37,14 @@ pub(super) mod place {
     pub const NULL: u64 = 0;
     /// Where the old block was.
     pub const SAME: u64 = 1;
-    /// What the lane expects.
-    pub const EXPECTED: u64 = 2;
     /// So many times 16 bytes behind where the lane expects a new one.
-    pub const ALIGNED: u64 = 3;
+    pub const ALIGNED: u64 = 2;
     /// So many bytes behind it.
-    pub const ANYWHERE: u64 = 4;
+    pub const ANYWHERE: u64 = 3;
     /// Where a block lies that is still live, for want of its release.
-    pub const TAKEN: u64 = 5;
+    pub const TAKEN: u64 = 4;
+    /// Where the block lay that was given back last in its class, then the one before, and so on.
+    pub const FREED: u64 = 5;
 }
 
 /// Codes of the column that says which block a call was given; numbers follow.
@@ -146,11 +147,22 @@ pub(super) struct Lane {
     pub next: u64,
 }
 
-/// The addresses that were given back last, in one class.
+/// The addresses that were given back last, in one class: a ring.
 #[derive(Clone, Copy, Debug, Default)]
 struct Freed {
     addresses: [u64; DEPTH],
-    length: usize,
+    /// How many were put in (modulo 2^32).
+    end: u32,
+    length: u32,
+}
+
+impl Freed {
+    /// The address that was put in `depth` addresses before the last one.
+    #[inline(always)]
+    fn at(&self, depth: u32) -> u64 {
+        let place = self.end.wrapping_sub(1).wrapping_sub(depth);
+        self.addresses[place as usize % DEPTH]
+    }
 }
 
 impl Lane {
@@ -158,7 +170,7 @@ impl Lane {
         Self {
             obtained: 0,
             recent: [0; RECENT],
-            freed: vec![Freed::default(); CLASSES],
+            freed: Vec::new(),
             next: 0,
         }
     }
@@ -186,29 +198,36 @@ impl Lane {
         self.recent[when as usize % RECENT]
     }
 
-    /// The address that a block of this class is expected to get.
+    /// How deep among the addresses of its class this one lies, if it is there.
     #[inline(always)]
-    pub(super) fn expected(&self, class: u8) -> Option<u64> {
+    pub(super) fn depth_of(&self, class: u8, address: u64) -> Option<u32> {
         let freed = self.freed.get(usize::from(class))?;
-        freed.addresses.get(freed.length.wrapping_sub(1)).copied()
+        (0..freed.length).find(|&depth| freed.at(depth) == address)
     }
 
-    /// It got it.
+    /// Takes out the address that lies so deep, and forgets those above it.
     #[inline(always)]
-    pub(super) fn reuse(&mut self, class: u8) {
-        if let Some(freed) = self.freed.get_mut(usize::from(class)) {
-            freed.length = freed.length.saturating_sub(1);
+    pub(super) fn reuse(&mut self, class: u8, depth: u32) -> Option<u64> {
+        let freed = self.freed.get_mut(usize::from(class))?;
+        if depth >= freed.length {
+            return None;
         }
+        let address = freed.at(depth);
+        freed.end = freed.end.wrapping_sub(depth + 1);
+        freed.length -= depth + 1;
+        Some(address)
     }
 
     /// A block was given back.
     #[inline(always)]
     pub(super) fn give_back(&mut self, class: u8, address: u64) {
-        if let Some(freed) = self.freed.get_mut(usize::from(class))
-            && let Some(place) = freed.addresses.get_mut(freed.length)
-        {
-            *place = address;
-            freed.length += 1;
+        if self.freed.is_empty() {
+            self.freed = vec![Freed::default(); CLASSES];
+        }
+        if let Some(freed) = self.freed.get_mut(usize::from(class)) {
+            freed.addresses[freed.end as usize % DEPTH] = address;
+            freed.end = freed.end.wrapping_add(1);
+            freed.length = (freed.length + 1).min(DEPTH as u32);
         }
     }
 

@@ -11,12 +11,12 @@ use std::path::Path;
 use super::about::{About, Recorded};
 use super::chunk::{ChunkHead, HEAD_BYTES, Kind, PAYLOAD_MAX, Unpress};
 use super::decode::{Decoder, EventHead, truncated_stacks};
-use super::definitions::{self, Definition};
+use super::definitions;
 use super::fields::{Fields, Malformed};
 use super::foreign::looks_like;
 use super::index::{self, Entry, TRAILER_BYTES};
 use super::source::Source;
-use super::symbols::{Symbol, SymbolReader};
+use super::symbols::SymbolReader;
 use super::{MAGIC, PROLOGUE_BYTES, VERSION};
 use crate::output::escape;
 use crate::trace::{Certificate, Header, Item, Recording, Site, Tables, TraceError};
@@ -33,6 +33,7 @@ pub struct TraceFile {
     certificate: Certificate,
     /// By stack, whether it goes on beyond its last frame.
     truncated: Vec<bool>,
+    /// All whole chunks, the index too.
     pub(super) entries: Vec<Entry>,
     cut: Option<Cut>,
 }
@@ -46,13 +47,6 @@ pub struct Cut {
     pub length: u64,
     /// Whether the names of functions are missing: they stand at the end.
     pub without_names: bool,
-}
-
-/// What a chunk of the tables says, one after the other.
-#[derive(Debug)]
-pub(super) enum Said<'a> {
-    Definition(&'a Definition),
-    Symbol(&'a Symbol<'a>),
 }
 
 impl TraceFile {
@@ -126,7 +120,7 @@ impl TraceFile {
             source: reading.source,
             path: reading.path,
         };
-        file.tables = file.read_tables(&mut |_, _| Ok(()))?;
+        file.tables = file.read_tables()?;
         file.truncated = truncated_stacks(&file.tables.stacks);
         let certificate = file.read_certificate()?;
         let has_certificate = certificate.is_some();
@@ -142,42 +136,24 @@ impl TraceFile {
         Ok(file)
     }
 
-    /// Reads all definitions and symbols. `each` sees what every chunk says.
-    pub(super) fn read_tables(
-        &self,
-        each: &mut dyn FnMut(&Entry, &Said<'_>) -> Result<(), Malformed>,
-    ) -> Result<Tables, TraceError> {
-        let mut tables = Tables::default();
-        // The place that is no place.
-        tables.sites.push(Site::default());
+    /// Reads all definitions and symbols.
+    fn read_tables(&self) -> Result<Tables, TraceError> {
+        let mut tables = new_tables();
         let mut symbols = SymbolReader::default();
         let mut unpress = Unpress::default();
         for entry in &self.entries {
-            // Passed on out of the readers, which only show.
-            let mut stopped = Ok(());
-            let mut show = |said: &Said<'_>| {
-                if stopped.is_ok() {
-                    stopped = each(entry, said);
-                }
-            };
             let result = match entry.kind {
                 Kind::Definitions => {
                     let body = self.body(entry, &mut unpress)?;
-                    definitions::read(&body, &mut tables, &mut |definition| {
-                        show(&Said::Definition(definition));
-                    })
+                    definitions::read(&body, &mut tables, &mut |_| ())
                 }
                 Kind::Symbols => {
                     let body = self.body(entry, &mut unpress)?;
-                    symbols.read(&body, &mut tables, &mut |symbol| {
-                        show(&Said::Symbol(symbol));
-                    })
+                    symbols.read(&body, &mut tables, &mut |_| ())
                 }
                 _ => Ok(()),
             };
-            result
-                .and(stopped)
-                .map_err(|wrong| self.damaged(entry, &wrong))?;
+            result.map_err(|wrong| self.damaged(entry, &wrong))?;
         }
         Ok(tables)
     }
@@ -226,7 +202,7 @@ impl TraceFile {
         read_payload(&self.source, &self.path, entry, payload)
     }
 
-    fn body(&self, entry: &Entry, unpress: &mut Unpress) -> Result<Vec<u8>, TraceError> {
+    pub(super) fn body(&self, entry: &Entry, unpress: &mut Unpress) -> Result<Vec<u8>, TraceError> {
         let mut payload = Vec::new();
         let head = self.payload(entry, &mut payload)?;
         unpress
@@ -238,23 +214,9 @@ impl TraceFile {
         damaged(&self.path, entry.offset, wrong)
     }
 
-    /// Hands out the items with the number of their chunk among [`TraceFile::entries`].
-    pub(super) fn replay_chunks(
-        &self,
-        each: &mut dyn FnMut(usize, &Item),
-    ) -> Result<(), TraceError> {
-        let mut decoder = Decoder::new(&self.truncated);
-        let mut payload = Vec::new();
-        for (at, entry) in self.entries.iter().enumerate() {
-            if entry.kind != Kind::Events {
-                continue;
-            }
-            let head = self.payload(entry, &mut payload)?;
-            decoder
-                .chunk(&payload, head.raw, &mut |item| each(at, item))
-                .map_err(|wrong| self.damaged(entry, &wrong))?;
-        }
-        Ok(())
+    /// What decodes the file's events, chunk by chunk.
+    pub(super) fn decoder(&self) -> Decoder<'_> {
+        Decoder::new(&self.truncated)
     }
 }
 
@@ -272,7 +234,25 @@ impl Recording for TraceFile {
     }
 
     fn replay(&self, each: &mut dyn FnMut(&Item)) -> Result<(), TraceError> {
-        self.replay_chunks(&mut |_, item| each(item))
+        let mut decoder = self.decoder();
+        let mut payload = Vec::new();
+        let chunks = self.entries.iter();
+        for entry in chunks.filter(|entry| entry.kind == Kind::Events) {
+            let head = self.payload(entry, &mut payload)?;
+            decoder
+                .chunk(&payload, head.raw, each)
+                .map_err(|wrong| self.damaged(entry, &wrong))?;
+        }
+        Ok(())
+    }
+}
+
+/// Tables with what is there without being defined.
+pub(super) fn new_tables() -> Tables {
+    Tables {
+        // The place that is no place.
+        sites: vec![Site::default()],
+        ..Tables::default()
     }
 }
 
