@@ -17,7 +17,6 @@
 
 mod images;
 pub mod lane;
-pub mod live;
 pub mod order;
 pub mod pipe;
 mod reading;

@@ -5,7 +5,10 @@
 //! sizes are bytes; times are nanoseconds since the run began.
 
 mod certificate;
+pub mod file;
 pub mod header;
+pub mod live;
+mod ownership;
 mod recording;
 mod stacks;
 mod tables;
@@ -14,6 +17,7 @@ use std::fmt;
 
 pub use certificate::{Certificate, Cost, NotFollowed};
 pub use header::Header;
+pub use ownership::Ownership;
 pub use recording::{Recording, TraceError};
 pub use sntrace_format::record::Op;
 pub use stacks::{SiteId, StackId, StackNode, StackTable};

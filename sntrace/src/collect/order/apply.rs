@@ -3,9 +3,9 @@
 use super::journal::{Emitted, Entry};
 use super::source::{Head, HeadKind, Queue, Source};
 use super::{Missing, Orderer, Other, Patience};
-use crate::collect::live::{Block, LiveBlocks};
 use crate::collect::ticks::Timeline;
-use crate::trace::{Batch, Event, ImageId, Item, StackId};
+use crate::trace::live::{Block, LiveBlocks};
+use crate::trace::{Batch, Event, ImageId, Item, Ownership, StackId};
 
 /// The addresses of an image whose owner changed; 0 for none.
 pub(super) type Touched = (ImageId, [u64; 2]);
@@ -61,9 +61,11 @@ impl Orderer {
             }
             *serial = block.serial;
         }
-        let temporary = obtained == 0
-            && released
-                .is_some_and(|block| block.thread == head.thread && block.serial == serial_before);
+        let owners = Ownership {
+            obtained,
+            given_back,
+        };
+        let temporary = owners.ends_temporary(released, head.thread, serial_before);
         let last_ns = self.last_ns;
         self.last_ns = last_ns.max(timeline.nanoseconds(time));
         let first_frame = out.frames.len() as u32;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::messages::Message;
 use super::source::{Queue, Source, Speaker};
 use super::{Orderer, Other};
-use crate::collect::live::Block;
+use crate::trace::live::Block;
 use crate::trace::{Batch, ImageId, Item};
 
 /// So many emissions are kept at most, however long a call goes on whose place is uncertain.

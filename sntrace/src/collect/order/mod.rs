@@ -35,8 +35,8 @@ mod words;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::live::LiveBlocks;
 use super::ticks::Timeline;
+use crate::trace::live::LiveBlocks;
 use crate::trace::{Batch, Exit, ImageId, Item};
 use journal::Journal;
 use messages::{Messages, Said};

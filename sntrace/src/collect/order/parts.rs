@@ -2,6 +2,8 @@
 
 use sntrace_format::record::{Event, Op};
 
+use crate::trace::Ownership;
+
 /// The parts of an event that its op puts into the operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
@@ -50,17 +52,10 @@ impl Parts {
             _ if op.operands() == 1 => alignment = event.operands[0],
             _ => {}
         }
-        // glibc's realloc(block, 0) frees and returns null; any other null left it alone.
-        let freed_by_zero = op == Op::Realloc && event.block == 0 && event.size == 0;
-        let (obtained, given_back) = if op.is_mapping() {
-            (0, 0)
-        } else if op.only_releases() {
-            (0, event.block)
-        } else if event.block != 0 || freed_by_zero {
-            (event.block, old_block)
-        } else {
-            (0, 0)
-        };
+        let Ownership {
+            obtained,
+            given_back,
+        } = Ownership::of(op, event.block, event.size, old_block);
         Self {
             count,
             alignment,

@@ -1,7 +1,7 @@
 //! Live blocks: who owns which address now.
 //!
 //! One table a process image. Besides the sizes for the summary it is what the order is checked
-//! against: an address has one owner at a time ([`super::order`]).
+//! against: an address has one owner at a time.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
