@@ -189,6 +189,58 @@ def long_run(bench):
     row("default", f"{peak:.1f} MiB in {wall:.0f} s", goal(peak <= 64, "<= 64"), widths=(20, 24, 0))
 
 
+def extra_with_stacks(bench, rounds):
+    title("6. Full stacks on every event, recorded, beside heaptrack (which takes them of allocations only)")
+    row("program", "tool", "target CPU", "target wall", "all CPU", "bytes", widths=(10, 10, 22, 22, 22, 8, 0))
+    limits = {"replace": 35, "deep": 85, "exchange 8": 60}
+    folder = os.path.join(bench.build, "recorded")
+    for name, program in (
+        ("replace", bench.program("replace", bench.events)),
+        ("deep", bench.program("deep", bench.events)),
+        ("exchange 8", bench.program("exchange", bench.events, 8)),
+    ):
+        tools = ["bare", "record", *(["heaptrack"] if shutil.which("heaptrack") else [])]
+        taken = {tool: [] for tool in tools}
+        written = {}
+        for _ in range(rounds):
+            for tool in tools:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.mkdir(folder)
+                command = [bench.measure, bench.out, *program]
+                if tool == "record":
+                    command = [*bench.sntrace[:1], "record", "-q", "-o", folder + "/t.snt", *command]
+                elif tool == "heaptrack":
+                    command = ["heaptrack", "-o", folder + "/t", *command]
+                _, usage = bench.run(command)
+                with open(bench.out) as file:
+                    wall, user, system, _ = map(float, file.read().split())
+                os.remove(bench.out)
+                per_event = 1e9 / bench.events
+                everything = (usage.ru_utime + usage.ru_stime) * per_event
+                taken[tool].append(((user + system) * per_event, wall * per_event, everything))
+                written[tool] = sum(file.stat().st_size for file in os.scandir(folder)) / bench.events
+        shutil.rmtree(folder, ignore_errors=True)
+        medians = {}
+        for tool in tools[1:]:
+            extra = [
+                [with_it[i] - bare[i] for with_it, bare in zip(taken[tool], taken["bare"])]
+                for i in range(3)
+            ]
+            medians[tool] = [statistics.median(column) for column in extra]
+            cells = [name, tool, *map(middle, extra), f"{written[tool]:.1f}"]
+            if tool == "record":
+                met = medians[tool][0] <= limits[name] and written[tool] <= 6
+                cells.append(goal(met, f"<= {limits[name]} ns, 6 bytes"))
+            row(*cells, widths=(10, 10, 22, 22, 22, 8, 0))
+        if "heaptrack" in medians:
+            ours, theirs = medians["record"], medians["heaptrack"]
+            least = 12 if name == "exchange 8" else 5
+            ratios = [their / our if our > 0 else float("inf") for our, their in zip(ours, theirs)]
+            met = ratios[0] >= least and ratios[2] >= 3
+            row("", "", f"{ratios[0]:.1f} times less", f"{ratios[1]:.1f} times less", f"{ratios[2]:.1f} times less", "",
+                goal(met, f">= {least} (target), 3 (all)"), widths=(10, 10, 22, 22, 22, 8, 0))
+
+
 def main():
     parser = argparse.ArgumentParser(
         prog="scripts/bench.sh", description="Measures what tracing costs; always exits with 0 if it could."
@@ -220,6 +272,7 @@ def main():
     lines_per_second(bench, rounds)
     start_up(bench)
     by_threads(bench, rounds)
+    extra_with_stacks(bench, rounds)
     if options.long:
         long_run(bench)
 

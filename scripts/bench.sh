@@ -30,6 +30,7 @@ compile() {
 }
 compile -o "$build/replace" benches/replace.c
 compile -pthread -o "$build/exchange" benches/exchange.c
+compile -o "$build/deep" benches/deep.c
 compile -fno-builtin -fPIC -shared -o "$build/reference_hook.so" benches/reference_hook.c -ldl
 compile -static -o "$build/measure" benches/measure.c
 

@@ -13,5 +13,6 @@ pub mod launch;
 pub mod messages;
 pub mod output;
 pub mod present;
+pub mod record;
 pub mod symbolize;
 pub mod trace;

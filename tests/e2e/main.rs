@@ -26,6 +26,8 @@ mod order;
 mod processes;
 /// Programs from Debian's packages.
 mod real_programs;
+/// Recorded traces, and what reads them.
+mod record;
 /// Names from every form of debug information.
 mod symbols;
 /// Ten million events under everything that is hard, counted.

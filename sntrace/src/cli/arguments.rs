@@ -5,6 +5,9 @@
 //! page. Subcommands count only as the very first word; behind an option or `--` the same word
 //! is a PROGRAM.
 
+mod read;
+mod run;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -12,8 +15,11 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::options::{
-    ColorChoice, Destination, LineFields, Overflow, RunOptions, Stacks, TraceOptions, Transport,
+    ColorChoice, Destination, DumpOptions, LineFields, LinesOptions, RecordOptions, Stacks,
+    TraceOptions,
 };
+use read::{DumpArguments, LinesArguments};
+use run::{RecordArguments, RunArguments};
 
 /// Shown at the end of `--help`, and in the man page.
 pub const EXAMPLES: &str = "  Every allocation of a program, on stderr:
@@ -80,6 +86,19 @@ pub struct Arguments {
 /// What sntrace does besides tracing.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Record a program's allocations with their full call stacks.
+    ///
+    /// The trace file is read by the other commands, on this machine or another one.
+    #[command(disable_help_flag = true)]
+    Record(RecordArguments),
+    /// Print the lines of a recorded trace.
+    #[command(disable_help_flag = true)]
+    Lines(LinesArguments),
+    /// Print every record of a trace file as a line of text.
+    ///
+    /// For who writes a reader of the format, or looks for damage.
+    #[command(disable_help_flag = true)]
+    Dump(DumpArguments),
     /// Print the completion script of a shell.
     ///
     /// For bash, for example: sntrace completions bash > ~/.local/share/bash-completion/completions/sntrace
@@ -101,10 +120,6 @@ pub enum Command {
         help: Option<bool>,
     },
     #[command(hide = true, disable_help_flag = true)]
-    Record(Reserved),
-    #[command(hide = true, disable_help_flag = true)]
-    Lines(Reserved),
-    #[command(hide = true, disable_help_flag = true)]
     Report(Reserved),
     #[command(hide = true, disable_help_flag = true)]
     Export(Reserved),
@@ -116,8 +131,6 @@ pub enum Command {
     Attach(Reserved),
     #[command(hide = true, disable_help_flag = true)]
     View(Reserved),
-    #[command(hide = true, disable_help_flag = true)]
-    Dump(Reserved),
 }
 
 /// A name kept for a later version: whatever follows it is taken, then refused as a whole.
@@ -151,23 +164,8 @@ pub struct TraceArguments {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub jsonl: Option<PathBuf>,
 
-    /// Show file and line of each caller.
-    ///
-    /// Lines end in `[function file.c:123]` where debug information tells.
-    #[arg(long, help_heading = "Output")]
-    pub locations: bool,
-
-    /// Show seconds since the start in each line.
-    #[arg(long, help_heading = "Output")]
-    pub timestamps: bool,
-
-    /// Show the process id in each line.
-    #[arg(long, help_heading = "Output")]
-    pub pid: bool,
-
-    /// Show the thread id in each line.
-    #[arg(long, help_heading = "Output")]
-    pub tid: bool,
+    #[command(flatten)]
+    pub fields: FieldArguments,
 
     /// Colour the lines: auto, always or never.
     ///
@@ -219,63 +217,37 @@ pub struct TraceArguments {
     pub version: Option<bool>,
 }
 
-/// How a program is run: what the main job and `record` share.
+/// What a line shows besides the event.
 #[derive(Args, Debug)]
-pub struct RunArguments {
-    /// Trace this program, with its arguments.
+pub struct FieldArguments {
+    /// Show file and line of each caller.
     ///
-    /// It is looked up in PATH as a shell does. Options of sntrace end here: what follows belongs
-    /// to the program.
-    #[arg(
-        value_name = "PROGRAM",
-        required = true,
-        trailing_var_arg = true,
-        num_args = 1..,
-        value_hint = ValueHint::CommandWithArguments
-    )]
-    pub program: Vec<OsString>,
+    /// Lines end in `[function file.c:123]` where debug information tells.
+    #[arg(long, help_heading = "Output")]
+    pub locations: bool,
 
-    /// Leave out the closing summary and notes.
-    ///
-    /// The summary appears only where stderr is a terminal. Errors and warnings are always shown, but
-    /// for the ones that name children which could not be traced.
-    #[arg(short, long, help_heading = "Output")]
-    pub quiet: bool,
+    /// Show seconds since the start in each line.
+    #[arg(long, help_heading = "Output")]
+    pub timestamps: bool,
 
-    /// Record mmap, munmap, mremap and brk too.
-    #[arg(long, help_heading = "Choice of events")]
-    pub mmap: bool,
+    /// Show the process id in each line.
+    #[arg(long, help_heading = "Output")]
+    pub pid: bool,
 
-    /// Don't follow children: trace only the program itself.
-    ///
-    /// By default fork and exec are followed, and sntrace ends when the last descendant has.
-    #[arg(long, help_heading = "Choice of events")]
-    pub no_follow: bool,
+    /// Show the thread id in each line.
+    #[arg(long, help_heading = "Output")]
+    pub tid: bool,
+}
 
-    /// Carry events by shared memory or by a pipe: shared or pipe.
-    ///
-    /// The default is shared memory, and the pipe where it cannot be had.
-    #[arg(
-        long,
-        value_name = "HOW",
-        hide_possible_values = true,
-        help_heading = "Transport"
-    )]
-    pub transport: Option<TransportValue>,
-
-    /// Let a thread that is too fast wait, or drop events: wait or drop.
-    ///
-    /// `wait` loses nothing. `drop` never holds the program up; what was dropped is counted and
-    /// reported.
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "wait",
-        hide_possible_values = true,
-        hide_default_value = true,
-        help_heading = "Transport"
-    )]
-    pub overflow: OverflowValue,
+impl From<FieldArguments> for LineFields {
+    fn from(arguments: FieldArguments) -> Self {
+        Self {
+            locations: arguments.locations,
+            timestamps: arguments.timestamps,
+            pid: arguments.pid,
+            tid: arguments.tid,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -286,28 +258,29 @@ pub enum StacksValue {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TransportValue {
-    Shared,
-    Pipe,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OverflowValue {
-    Wait,
-    Drop,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ColorValue {
     Auto,
     Always,
     Never,
 }
 
+impl From<ColorValue> for ColorChoice {
+    fn from(value: ColorValue) -> Self {
+        match value {
+            ColorValue::Auto => Self::Auto,
+            ColorValue::Always => Self::Always,
+            ColorValue::Never => Self::Never,
+        }
+    }
+}
+
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Job {
     Trace(TraceOptions),
+    Record(RecordOptions),
+    Lines(LinesOptions),
+    Dump(DumpOptions),
     Completions(clap_complete::Shell),
     Man,
 }
@@ -394,53 +367,33 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Job, UsageErro
         None => TraceOptions::try_from(arguments.trace).map(Job::Trace),
         Some(Command::Completions { shell, .. }) => Ok(Job::Completions(shell)),
         Some(Command::Man { .. }) => Ok(Job::Man),
-        Some(Command::Record(_)) => Err(UsageError::Reserved("record")),
-        Some(Command::Lines(_)) => Err(UsageError::Reserved("lines")),
+        Some(Command::Record(arguments)) => arguments.try_into().map(Job::Record),
+        Some(Command::Lines(arguments)) => Ok(Job::Lines(arguments.into())),
+        Some(Command::Dump(arguments)) => Ok(Job::Dump(arguments.into())),
         Some(Command::Report(_)) => Err(UsageError::Reserved("report")),
         Some(Command::Export(_)) => Err(UsageError::Reserved("export")),
         Some(Command::Diff(_)) => Err(UsageError::Reserved("diff")),
         Some(Command::Check(_)) => Err(UsageError::Reserved("check")),
         Some(Command::Attach(_)) => Err(UsageError::Reserved("attach")),
         Some(Command::View(_)) => Err(UsageError::Reserved("view")),
-        Some(Command::Dump(_)) => Err(UsageError::Reserved("dump")),
     }
 }
 
 /// clap calls the program's name missing in its own words; these are ours.
 fn explain(error: clap::Error) -> clap::Error {
-    if error.kind() == ErrorKind::MissingRequiredArgument {
+    use clap::error::{ContextKind, ContextValue};
+
+    let missing = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(names)) => names.join(" "),
+        _ => String::new(),
+    };
+    if error.kind() == ErrorKind::MissingRequiredArgument && missing.starts_with("<PROGRAM>") {
         return definition().error(
             ErrorKind::MissingRequiredArgument,
             "cannot trace: no PROGRAM was given",
         );
     }
     error
-}
-
-impl TryFrom<RunArguments> for RunOptions {
-    type Error = UsageError;
-
-    fn try_from(arguments: RunArguments) -> Result<Self, UsageError> {
-        let named = arguments.program.first();
-        if named.is_none_or(|program| program.is_empty()) {
-            return Err(UsageError::EmptyProgram);
-        }
-        Ok(Self {
-            command: arguments.program,
-            transport: match arguments.transport {
-                None => Transport::Auto,
-                Some(TransportValue::Shared) => Transport::Shared,
-                Some(TransportValue::Pipe) => Transport::Pipe,
-            },
-            quiet: arguments.quiet,
-            follow: !arguments.no_follow,
-            overflow: match arguments.overflow {
-                OverflowValue::Wait => Overflow::Wait,
-                OverflowValue::Drop => Overflow::Drop,
-            },
-            mmap: arguments.mmap,
-        })
-    }
 }
 
 impl TryFrom<TraceArguments> for TraceOptions {
@@ -465,18 +418,9 @@ impl TryFrom<TraceArguments> for TraceOptions {
             jsonl,
             stacks,
             filter: arguments.filter,
-            fields: LineFields {
-                locations: arguments.locations,
-                timestamps: arguments.timestamps,
-                pid: arguments.pid,
-                tid: arguments.tid,
-            },
+            fields: arguments.fields.into(),
             raw_callers: arguments.raw_callers,
-            color: match arguments.color {
-                ColorValue::Auto => ColorChoice::Auto,
-                ColorValue::Always => ColorChoice::Always,
-                ColorValue::Never => ColorChoice::Never,
-            },
+            color: arguments.color.into(),
         })
     }
 }

@@ -9,6 +9,8 @@ mod arguments;
 pub mod exit_status;
 mod generate;
 pub mod options;
+mod read;
+mod record;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(test)]
@@ -35,6 +37,12 @@ fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
             messages::set_quiet(options.run.quiet);
             trace::run_trace(&options)
         }
+        Ok(Job::Record(options)) => {
+            messages::set_quiet(options.run.quiet);
+            record::run_record(&options)
+        }
+        Ok(Job::Lines(options)) => read::run_lines(&options),
+        Ok(Job::Dump(options)) => read::run_dump(&options),
         Ok(Job::Completions(shell)) => print(&generate::completions(shell)),
         Ok(Job::Man) => match generate::man_page() {
             Ok(page) => print(&page),

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use sntrace_format::env::OptionBits;
 
+use crate::trace::file::{Recorded, StacksTaken};
+
 /// How a program is run and its events are carried, whatever becomes of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
@@ -32,6 +34,32 @@ pub struct RecordOptions {
     pub output: Option<PathBuf>,
     /// A trace that is not whole and exact is an error.
     pub strict: bool,
+}
+
+/// `sntrace lines`: the lines of a recorded trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinesOptions {
+    /// The trace.
+    pub file: PathBuf,
+    /// Where the lines go.
+    pub output: Destination,
+    /// Filter expression, not yet parsed.
+    pub filter: Option<String>,
+    /// What a line shows besides the event.
+    pub fields: LineFields,
+    /// CALLER is the direct caller, also when it is only a wrapper.
+    pub raw_callers: bool,
+    /// Whether lines are coloured.
+    pub color: ColorChoice,
+}
+
+/// `sntrace dump`: a trace file's records as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DumpOptions {
+    /// The trace.
+    pub file: PathBuf,
+    /// Where the text goes.
+    pub output: Destination,
 }
 
 /// The main job: trace a program and print its lines.
@@ -159,6 +187,25 @@ impl RunOptions {
         ];
         let chosen = wanted.into_iter().filter(|(wanted, _)| *wanted);
         chosen.fold(OptionBits::default(), |bits, (_, bit)| bits.with(bit))
+    }
+}
+
+impl RecordOptions {
+    /// What the trace will hold.
+    #[must_use]
+    pub fn recorded(&self) -> Recorded {
+        Recorded {
+            stacks: StacksTaken::Full,
+            mappings: self.run.mmap,
+            children: self.run.follow,
+            may_drop: self.run.overflow == Overflow::Drop,
+        }
+    }
+
+    /// What the hook has to know of all this.
+    #[must_use]
+    pub fn hook_options(&self) -> OptionBits {
+        self.run.hook_options()
     }
 }
 

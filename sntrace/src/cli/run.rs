@@ -248,8 +248,8 @@ const PROCESSORS_FOR_TWO: usize = 4;
 
 /// Where the events come from.
 pub(super) trait Feed {
-    /// Hands over everything until the run is over.
-    fn feed(&mut self, to: &mut dyn Downstream);
+    /// Hands over everything until the run is over, and what there is to know at its end.
+    fn feed(&mut self, to: &mut dyn Downstream) -> Statistics;
 }
 
 /// Collects until the run is over, while `work` takes what is fed to it: in this thread or in one of its
@@ -258,31 +258,29 @@ pub(super) fn collect<R: Send>(
     collector: &mut Collector,
     running: &Running,
     work: impl FnOnce(&mut dyn Feed) -> R + Send,
-) -> (Statistics, Option<R>) {
+) -> Option<R> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     if processors < PROCESSORS_FOR_TWO {
-        let mut here = Here {
-            collector,
-            running,
-            statistics: Statistics::default(),
-        };
-        let result = work(&mut here);
-        return (here.statistics, Some(result));
+        return Some(work(&mut Here { collector, running }));
     }
     let (sender, receiver) = crossbeam_channel::bounded::<Batch>(BATCHES);
     // Batches that were taken come back, so that their memory is used again.
     let (returned, reusable) = crossbeam_channel::bounded::<Batch>(BATCHES);
+    let (ended, at_the_end) = crossbeam_channel::bounded::<Statistics>(1);
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("present".into());
-        let worker =
-            builder.spawn_scoped(scope, move || work(&mut Received { receiver, returned }));
+        let worker = builder.spawn_scoped(scope, move || {
+            work(&mut Received {
+                receiver,
+                returned,
+                at_the_end,
+            })
+        });
         let mut across = Across { sender, reusable };
-        let statistics = collector.run(running, &mut across);
+        // Nobody takes it where that thread is gone.
+        let _ = ended.send(collector.run(running, &mut across));
         drop(across);
-        (
-            statistics,
-            worker.ok().and_then(|worker| worker.join().ok()),
-        )
+        worker.ok().and_then(|worker| worker.join().ok())
     })
 }
 
@@ -290,12 +288,11 @@ pub(super) fn collect<R: Send>(
 struct Here<'a> {
     collector: &'a mut Collector,
     running: &'a Running,
-    statistics: Statistics,
 }
 
 impl Feed for Here<'_> {
-    fn feed(&mut self, to: &mut dyn Downstream) {
-        self.statistics = self.collector.run(self.running, to);
+    fn feed(&mut self, to: &mut dyn Downstream) -> Statistics {
+        self.collector.run(self.running, to)
     }
 }
 
@@ -303,10 +300,11 @@ impl Feed for Here<'_> {
 struct Received {
     receiver: crossbeam_channel::Receiver<Batch>,
     returned: crossbeam_channel::Sender<Batch>,
+    at_the_end: crossbeam_channel::Receiver<Statistics>,
 }
 
 impl Feed for Received {
-    fn feed(&mut self, to: &mut dyn Downstream) {
+    fn feed(&mut self, to: &mut dyn Downstream) -> Statistics {
         for mut batch in &self.receiver {
             to.take(&mut batch);
             let _ = self.returned.try_send(batch);
@@ -314,6 +312,8 @@ impl Feed for Received {
                 to.idle();
             }
         }
+        // Sent before the last batch's way was closed; missing only if the collector panicked.
+        self.at_the_end.try_recv().unwrap_or_default()
     }
 }
 

@@ -22,6 +22,7 @@ pub mod run_directory;
 mod signals;
 mod spawn;
 mod supervise;
+mod times;
 mod untraced;
 
 use std::ffi::{CString, OsString};
@@ -32,6 +33,7 @@ use crate::messages::reason;
 pub use inspect::{InspectError, Program, inspect};
 pub use run_directory::{RunDirectory, RunDirectoryError};
 pub use supervise::Running;
+pub use times::{ProcessorTimes, processor_times};
 pub use untraced::Untraced;
 
 /// Everything there is to know to start a program.

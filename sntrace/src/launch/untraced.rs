@@ -18,7 +18,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::inspect::{self, Fault, InspectError, Warning};
-use crate::trace::{ImageId, Item};
+use crate::output::escape;
+use crate::trace::{ImageId, Item, NotFollowed};
 
 /// Files remembered at most, so that none is looked at again each time it is started.
 const REMEMBERED_MAX: usize = 4096;
@@ -137,8 +138,8 @@ impl Untraced {
         verdict
     }
 
-    /// What there is to tell at the end of the run.
-    pub fn warnings(mut self) -> Vec<Warning> {
+    /// What there is to tell at the end of the run, and how it is kept in a trace.
+    pub fn findings(&mut self) -> Vec<(Warning, NotFollowed)> {
         let pending = self.pending.iter();
         let mut pending: Vec<(u64, u32)> =
             pending.map(|(&pid, &(_, since))| (since, pid)).collect();
@@ -154,12 +155,20 @@ impl Untraced {
         let found = self.found.iter();
         found
             .filter(|found| found.times > 0 && !traced(found))
-            .map(|found| Warning {
-                message: message(found),
-                hint: found.error.hint(),
+            .map(|found| {
+                let warning = Warning {
+                    message: message(found),
+                    hint: found.error.hint(),
+                };
+                let kept = NotFollowed {
+                    program: escape::lossy(found.error.program.as_os_str().as_bytes()).into_owned(),
+                    reason: found.error.predicate(),
+                    times: found.times,
+                };
+                (warning, kept)
             })
             // One that was built again in between is another file, but no other program.
-            .filter(|warning| told.insert(warning.message.clone()))
+            .filter(|(warning, _)| told.insert(warning.message.clone()))
             .collect()
     }
 }
@@ -236,7 +245,7 @@ mod tests {
         for item in items {
             untraced.notice(item);
         }
-        let warnings = untraced.warnings().into_iter();
+        let warnings = untraced.findings().into_iter().map(|(warning, _)| warning);
         warnings.map(|warning| warning.message).collect()
     }
 

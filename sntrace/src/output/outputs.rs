@@ -191,6 +191,12 @@ impl Outputs {
         self.sinks.iter().filter_map(|slot| slot.failure.as_ref())
     }
 
+    /// The first failure, if there was any.
+    #[must_use]
+    pub fn into_failure(self) -> Option<OutputError> {
+        self.sinks.into_iter().find_map(|slot| slot.failure)
+    }
+
     fn each(&mut self, what: impl Fn(&mut dyn Sink) -> Result<(), OutputError>) {
         for slot in &mut self.sinks {
             slot.tell(&what);

@@ -90,6 +90,33 @@ impl OutputError {
     }
 }
 
+/// Creates the file at `path`, or empties it.
+///
+/// # Errors
+/// [`OutputError::Open`] when that can't be done.
+pub fn create(path: &Path) -> Result<File, OutputError> {
+    let open = || {
+        // Windows would say that access is denied, which sends people looking for the wrong cause.
+        if path.is_dir() {
+            return Err(io::Error::from(ErrorKind::IsADirectory));
+        }
+        // The superuser may open a file that no one may write; whether it then takes what is
+        // written shows only while the program runs (a file of /proc takes nothing). Whoever
+        // made it read-only meant it, so it is refused to everyone alike.
+        if path
+            .metadata()
+            .is_ok_and(|metadata| metadata.permissions().readonly())
+        {
+            return Err(io::Error::from(ErrorKind::PermissionDenied));
+        }
+        File::create(path)
+    };
+    open().map_err(|source| OutputError::Open {
+        destination: escape::shown(&escape::lossy(path.as_os_str().as_encoded_bytes())),
+        source,
+    })
+}
+
 /// A buffered destination.
 pub struct Writer {
     destination: String,
@@ -117,30 +144,9 @@ impl Writer {
         if path == Path::new("-") {
             return Ok(Writer::stdout());
         }
+        let file = create(path)?;
         let shown = escape::shown(&escape::lossy(path.as_os_str().as_encoded_bytes()));
-        let open = || {
-            // Windows would say that access is denied, which sends people looking for the wrong cause.
-            if path.is_dir() {
-                return Err(io::Error::from(ErrorKind::IsADirectory));
-            }
-            // The superuser may open a file that no one may write; whether it then takes what is
-            // written shows only while the program runs (a file of /proc takes nothing). Whoever
-            // made it read-only meant it, so it is refused to everyone alike.
-            if path
-                .metadata()
-                .is_ok_and(|metadata| metadata.permissions().readonly())
-            {
-                return Err(io::Error::from(ErrorKind::PermissionDenied));
-            }
-            File::create(path)
-        };
-        match open() {
-            Ok(file) => Ok(Writer::new(format!("'{shown}'"), file)),
-            Err(source) => Err(OutputError::Open {
-                destination: shown,
-                source,
-            }),
-        }
+        Ok(Writer::new(format!("'{shown}'"), file))
     }
 
     /// To standard output.

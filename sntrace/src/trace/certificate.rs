@@ -54,10 +54,8 @@ pub struct Cost {
     pub wall_ns: u64,
     /// Processor time of the traced processes, the hook's part included, in nanoseconds.
     pub target_cpu_ns: u64,
-    /// Processor time of the launcher, in nanoseconds.
+    /// Processor time of sntrace itself, in nanoseconds.
     pub launcher_cpu_ns: u64,
-    /// How often a thread had to wait for the launcher.
-    pub waits: u64,
 }
 
 impl Certificate {

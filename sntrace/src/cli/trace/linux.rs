@@ -34,13 +34,16 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
         (_, true) => Naming::Raw,
         _ => Naming::PastWrappers,
     };
-    let (statistics, finished) = run::collect(&mut collector, ran.running(), |feed| {
+    let finished = run::collect(&mut collector, ran.running(), |feed| {
         let locator = Locator::default();
         let mut presenter = Presenter::new(&locator, naming, watch, outputs);
-        feed.feed(&mut presenter);
-        Finished::of(presenter)
+        let statistics = feed.feed(&mut presenter);
+        (statistics, Finished::of(presenter))
     });
-    let clean = finished.is_some_and(|finished| finished.report(options, &statistics));
+    let (statistics, clean) = match finished {
+        Some((statistics, finished)) => (statistics, finished.report(options, &statistics)),
+        None => (Statistics::default(), false),
+    };
     Ok(ran.status(&options.run, &statistics, clean))
 }
 
@@ -141,7 +144,7 @@ impl Finished {
         }
         run::tell_replaced(self.replaced.iter().map(|module| &**module));
         if !options.run.quiet {
-            for warning in self.untraced.warnings() {
+            for (warning, _) in self.untraced.findings() {
                 messages::warning(&warning.message, warning.hint.as_deref());
             }
         }

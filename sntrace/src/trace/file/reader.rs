@@ -6,6 +6,7 @@
 //!
 //! Event chunks are read when they are replayed, one at a time.
 
+use std::fmt;
 use std::path::Path;
 
 use super::about::{About, Recorded};
@@ -47,6 +48,19 @@ pub struct Cut {
     pub length: u64,
     /// Whether the names of functions are missing: they stand at the end.
     pub without_names: bool,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            read_to, length, ..
+        } = self;
+        write!(f, "{read_to} of its {length} bytes are whole")?;
+        if self.without_names {
+            f.write_str(", without the names of functions")?;
+        }
+        Ok(())
+    }
 }
 
 impl TraceFile {
