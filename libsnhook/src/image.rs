@@ -94,6 +94,20 @@ impl Image {
         }
     }
 
+    /// Whether the launcher wants the clock to be read behind a fence.
+    pub fn wants_fence(&self) -> bool {
+        let Some(header) = self
+            .board
+            .load(Ordering::Acquire)
+            .checked_sub(layout::ALIGNMENT)
+        else {
+            return false;
+        };
+        // SAFETY: the board is inside the mapped segment, right behind its slot's header page.
+        let header = unsafe { &*(header as *const ImageHeader) };
+        header.fenced.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether [`begin`] is done.
     pub fn is_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire) & DONE != 0

@@ -202,6 +202,7 @@ pub fn note_further(
 ) {
     let (site, operands) = (&Site { sp, fp, ra }, [first, second, third]);
     let mut frames = Frames::new();
+    thread::fence_if_wanted();
     if state.main.may_have_room() {
         callers::collect(state, site, &mut frames);
         if state.main.claim() {

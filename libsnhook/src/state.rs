@@ -41,6 +41,15 @@ pub static EPOCH: AtomicU32 = AtomicU32::new(1);
 /// epoch; read relaxed: in between, what was known before the call into the loader still holds.
 static DIRECT_KEY: AtomicU64 = AtomicU64::new(verdict::key(1, Verdict::Direct));
 
+/// [`DIRECT_KEY`] of a process that leaves the hot path to nobody: no verdict has both bits of its
+/// kind.
+const NEVER: u64 = 3 << 62;
+
+/// From now on no call site is known as direct to the hot path.
+pub fn leave_the_hot_path() {
+    DIRECT_KEY.store(NEVER, Ordering::Release);
+}
+
 /// What makes a direct return address into the word by which it is known in this epoch.
 #[inline(always)]
 pub fn direct_key() -> u64 {
@@ -52,6 +61,9 @@ pub fn advance_epoch() -> u32 {
     let epoch = EPOCH.fetch_add(1, Ordering::AcqRel) + 1;
     loop {
         let before = DIRECT_KEY.load(Ordering::Acquire);
+        if before == NEVER {
+            return epoch;
+        }
         // Loaded after the key: if another thread has begun an epoch since, and made its key, then
         // the exchange fails; so the last epoch's key stays.
         let key = verdict::key(EPOCH.load(Ordering::Acquire), Verdict::Direct);

@@ -90,6 +90,10 @@ pub struct ImageHeader {
     /// Process id as the process sees it. Written by the image after the claim (release), read
     /// by the launcher (acquire).
     pub pid: AtomicU32,
+    /// 1: read the clock behind a fence. The launcher sets it, relaxed, when the image's threads turned
+    /// out to pass addresses to each other faster than plain readings tell; hooks read it, relaxed: it is
+    /// a matter of how often the order has to be searched, and may take a while.
+    pub fenced: AtomicU32,
 }
 
 /// Offset of image slot `index` in bytes from the start of the segment.

@@ -20,7 +20,7 @@ mod room;
 mod start;
 
 pub use attach::forked;
-pub use room::{Writer, control, ring_doorbell, writer};
+pub use room::{Writer, control, fence_if_wanted, ring_doorbell, writer};
 pub use start::{begin_process, start};
 
 use core::sync::atomic::{AtomicU32, AtomicU64};

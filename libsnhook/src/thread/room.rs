@@ -32,7 +32,17 @@ pub enum Writer<'a> {
 
 /// Finds room for an event of an attached thread, waiting for the launcher if need be.
 pub fn writer(state: &mut ThreadState) -> Writer<'_> {
+    fence_if_wanted();
     room(state, EVENT_WORDS_MAX)
+}
+
+/// Leaves the hot path, which has no fence, once the launcher wants one.
+#[inline(always)]
+pub fn fence_if_wanted() {
+    if !clock::is_fenced() && image::current().is_some_and(image::Image::wants_fence) {
+        clock::fence();
+        state::leave_the_hot_path();
+    }
 }
 
 fn room(state: &mut ThreadState, words: u64) -> Writer<'_> {

@@ -209,6 +209,17 @@ impl Collector {
         (without, without > all)
     }
 
+    /// The image's threads pass addresses to each other within the time by which a clock may be read
+    /// too early: they are told to read it behind a fence, once.
+    fn fence(&mut self, id: ImageId) {
+        if let (Some(image), Some(segment)) = (self.images.get_mut(&id), &self.segment)
+            && let Some(slot) = image.slot
+            && !std::mem::replace(&mut image.fenced, true)
+        {
+            segment.fence(slot);
+        }
+    }
+
     fn emit(&mut self, now: u64, finally: bool, send: &mut dyn Downstream) {
         let (certain, impatient) = self.certain_until();
         self.statistics.impatient += u64::from(impatient);
@@ -217,6 +228,9 @@ impl Collector {
             u64::MAX => now,
             certain => certain,
         };
+        for id in self.orderer.take_contended() {
+            self.fence(id);
+        }
         loop {
             let more = self.orderer.advance(
                 watermark,

@@ -154,16 +154,28 @@ impl Segment {
         }
     }
 
-    /// Takes an ended image's slot back.
-    pub fn free_slot(&self, slot: usize) {
+    /// Tells the image's hook to read its clock behind a fence. What was judged is taken back, so that
+    /// its threads leave their hot paths and see it.
+    pub fn fence(&self, slot: usize) {
+        self.image(slot).fenced.store(1, Ordering::Relaxed);
+        self.clear_board(slot);
+    }
+
+    fn clear_board(&self, slot: usize) {
         for word in self.board(slot) {
             // Only pages that were used are touched.
             if word.load(Ordering::Relaxed) != 0 {
                 word.store(0, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Takes an ended image's slot back.
+    pub fn free_slot(&self, slot: usize) {
+        self.clear_board(slot);
         let header = self.image(slot);
         header.pid.store(0, Ordering::Relaxed);
+        header.fenced.store(0, Ordering::Relaxed);
         // Release: the next owner finds a clean board.
         header.owner.store(0, Ordering::Release);
     }

@@ -1,9 +1,10 @@
 //! Ticks: the processor's counter where it can be trusted, CLOCK_MONOTONIC elsewhere.
 //!
 //! The launcher decides (it can look at the kernel's own clock source) and says so in the option
-//! bits; both sides then read the same counter. No fence around the read: it would cost as much
+//! bits; both sides then read the same counter. No fence before the read: it would cost as much
 //! again, and the launcher's ordering tolerates the few hundred nanoseconds by which a processor
-//! may read its counter early (see `docs/architecture.md`, "Order").
+//! may read its counter early (see `docs/architecture.md`, "Order"). A process whose threads make that
+//! hard is told to read behind a fence, and does so from then on ([`fence`]).
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +13,21 @@ use sntrace_format::record::TimeHalves;
 /// Written once while the hook starts, before any event; read by every thread. Relaxed: a thread
 /// that records has synchronised with the start through its attachment.
 static MONOTONIC: AtomicBool = AtomicBool::new(false);
+
+/// Whether the counter is read behind a fence. Set by any thread that learns that the launcher wants
+/// it, read by every thread, relaxed: see `ImageHeader::fenced`.
+static FENCED: AtomicBool = AtomicBool::new(false);
+
+/// From now on [`now`] reads the counter when everything before it has been done, and not earlier.
+pub fn fence() {
+    FENCED.store(true, Ordering::Relaxed);
+}
+
+/// Whether it does.
+#[inline(always)]
+pub fn is_fenced() -> bool {
+    FENCED.load(Ordering::Relaxed)
+}
 
 /// Chooses CLOCK_MONOTONIC.
 pub fn use_monotonic() {
@@ -25,8 +41,27 @@ pub fn now() -> u64 {
     if MONOTONIC.load(Ordering::Relaxed) {
         return monotonic();
     }
+    if is_fenced() {
+        wait_for_older_instructions();
+    }
     let TimeHalves { high, low } = counter();
     high << 32 | low
+}
+
+/// What the processor has begun is done after this.
+#[inline(always)]
+fn wait_for_older_instructions() {
+    // SAFETY: the instruction has no effect but on time. It counts as touching memory, so that the
+    // compiler keeps it where it stands.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        core::arch::asm!("lfence", options(nostack, preserves_flags));
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        core::arch::asm!("isb", options(nostack, preserves_flags));
+    }
 }
 
 /// Out of line: a system call's registers would burden every event.

@@ -132,6 +132,8 @@ pub struct Orderer {
     current: (ImageId, LiveBlocks),
     journal: Journal,
     search: search::Budget,
+    /// Images for which an order was searched, since somebody last asked.
+    contended: Vec<ImageId>,
 }
 
 impl Default for Orderer {
@@ -160,6 +162,7 @@ impl Orderer {
             current: (ImageId(0), LiveBlocks::default()),
             journal: Journal::default(),
             search: search::Budget::default(),
+            contended: Vec::new(),
         }
     }
 
@@ -307,6 +310,11 @@ impl Orderer {
     #[must_use]
     pub fn statistics(&self) -> OrderStatistics {
         self.statistics
+    }
+
+    /// Images, since the last call, whose times did not tell the order: their clocks were read too early.
+    pub fn take_contended(&mut self) -> Vec<ImageId> {
+        std::mem::take(&mut self.contended)
     }
 
     /// How many of the items that were emitted last may still be taken back: they must stay at the
