@@ -23,7 +23,7 @@ use crate::unwind::{Native, Registers, Rule};
 /// How far a stack is followed that the launcher has not judged yet.
 const UNJUDGED_FRAMES: usize = 32;
 /// No stack is larger than this, in bytes: a bound for what a broken rule can lead to.
-const STACK_MAX: usize = 1 << 30;
+pub const STACK_MAX: usize = 1 << 30;
 const PAGE: usize = 4096;
 
 /// What the launcher said about an address in this epoch.
@@ -72,7 +72,7 @@ fn follow(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
     let mut walker = Walker::new(first, stack);
     for _ in 0..UNJUDGED_FRAMES {
         let step = {
-            let own = Own { state };
+            let own = Own::quiet(state);
             walker.next(&own)
         };
         match step {
@@ -94,8 +94,30 @@ fn follow(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
 }
 
 /// This process, as the unwinder sees it.
-struct Own<'a> {
-    state: &'a ThreadState,
+pub struct Own<'a> {
+    state: core::cell::RefCell<&'a mut ThreadState>,
+    window: *const StackWindow,
+    /// The hook's entry's stack pointer, where addresses are announced that turn up; 0: they are not.
+    announces: usize,
+}
+
+impl<'a> Own<'a> {
+    /// Announces nothing.
+    #[inline(always)]
+    fn quiet(state: &'a mut ThreadState) -> Self {
+        Self::announcing(state, 0)
+    }
+
+    /// Announces each address of code before its rule is looked for the first time in an epoch: so
+    /// whatever has a rule was announced. `sp` is the hook's entry's stack pointer.
+    #[inline(always)]
+    pub fn announcing(state: &'a mut ThreadState, sp: usize) -> Self {
+        Self {
+            window: &raw const state.stack_window,
+            state: core::cell::RefCell::new(state),
+            announces: sp,
+        }
+    }
 }
 
 impl Target for Own<'_> {
@@ -103,12 +125,16 @@ impl Target for Own<'_> {
 
     #[inline(always)]
     fn read(&self, address: u64) -> Option<u64> {
-        self.state.stack_window.read(address as usize)
+        // SAFETY: the state's own, which lives as long as `self` borrows it. Its fields are cells.
+        unsafe { &*self.window }.read(address as usize)
     }
 
     #[inline(always)]
     fn rule(&self, return_address: u64) -> Rule {
-        modules::rule(return_address)
+        match modules::known_rule(return_address) {
+            Some(rule) => rule,
+            None => self.rule_slowly(return_address),
+        }
     }
 
     fn eh_frame(&self, address: u64) -> Option<EhFrame<'_>> {
@@ -130,6 +156,19 @@ impl Target for Own<'_> {
             low: sp,
             high: sp.checked_add(STACK_MAX as u64)?,
         })
+    }
+}
+
+impl Own<'_> {
+    #[cold]
+    #[inline(never)]
+    fn rule_slowly(&self, return_address: u64) -> Rule {
+        if self.announces != 0
+            && let Ok(mut state) = self.state.try_borrow_mut()
+        {
+            modules::announce(&mut state, return_address as usize, self.announces);
+        }
+        modules::find_rule(return_address)
     }
 }
 
@@ -165,6 +204,12 @@ impl StackWindow {
         }
         self.low.set(page);
         self.high.set(page + PAGE);
+    }
+
+    /// Whether the word at `address` is known to be readable.
+    #[inline(always)]
+    pub fn contains(&self, address: u64) -> bool {
+        address as usize >= self.low.get() && address as usize <= self.high.get().wrapping_sub(8)
     }
 
     /// The word at `address`, if it can be read.

@@ -39,6 +39,7 @@ pub mod maps;
 pub mod modules;
 pub mod platform;
 pub mod record;
+pub mod stacks;
 pub mod state;
 pub mod target;
 pub mod thread;

@@ -169,19 +169,17 @@ pub fn forked(state: &mut ThreadState, image: &'static Image) {
     }
 }
 
-/// The unwind rule at a return address.
+/// The unwind rule at a return address, if it has been looked for in this epoch.
 #[inline(always)]
-pub fn rule(return_address: u64) -> Rule {
-    let epoch = Epoch::new(EPOCH.load(Ordering::Relaxed));
-    match RULES.find(return_address, epoch) {
-        Some(rule) => rule,
-        None => rule_slowly(return_address, epoch),
-    }
+pub fn known_rule(return_address: u64) -> Option<Rule> {
+    RULES.find(return_address, Epoch::new(EPOCH.load(Ordering::Relaxed)))
 }
 
+/// Looks for the unwind rule at a return address.
 #[cold]
 #[inline(never)]
-fn rule_slowly(return_address: u64, epoch: Epoch) -> Rule {
+pub fn find_rule(return_address: u64) -> Rule {
+    let epoch = Epoch::new(EPOCH.load(Ordering::Relaxed));
     let address = return_address.wrapping_sub(1);
     let Some(frames) = eh_frame(address) else {
         return Rule::NO_INFO;

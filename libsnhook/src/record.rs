@@ -8,6 +8,8 @@
 //! Invariant: the clock is read between `enter` and `publish` of the lane that gets the record,
 //! so that the launcher can tell that an event with an earlier time may still come.
 
+mod full;
+
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use sntrace_format::env::OptionBits;
@@ -201,8 +203,11 @@ pub fn note_further(
     third: u64,
 ) {
     let (site, operands) = (&Site { sp, fp, ra }, [first, second, third]);
-    let mut frames = Frames::new();
     thread::fence_if_wanted();
+    if full_stacks() {
+        return full::note(state, site, op, block, size, operands);
+    }
+    let mut frames = Frames::new();
     if state.main.may_have_room() {
         callers::collect(state, site, &mut frames);
         if state.main.claim() {
@@ -303,10 +308,13 @@ fn replace_further(
     third: u64,
     call: impl FnOnce() -> usize,
 ) -> usize {
-    let mut frames = Frames::new();
     let Some(state) = thread::attached(state) else {
         return call();
     };
+    if full_stacks() {
+        return full::note_replacing(state, site, op, old, size, third, call);
+    }
+    let mut frames = Frames::new();
     callers::collect(state, site, &mut frames);
     // Whatever room there was, it is the right lane that counts from here on.
     match thread::writer(state) {
@@ -370,6 +378,12 @@ fn replace_in(
     let words = write_event(slot, &event, frames, truncated);
     lane.publish(words);
     block
+}
+
+/// Whether whole stacks are wanted.
+#[inline(always)]
+pub fn full_stacks() -> bool {
+    state::has(OptionBits::FULL_STACKS)
 }
 
 /// Whether only return addresses are wanted.

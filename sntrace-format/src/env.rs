@@ -34,6 +34,10 @@ impl OptionBits {
     pub const NO_FOLLOW: Self = Self(8);
     /// Ticks are nanoseconds of CLOCK_MONOTONIC, not the processor's counter.
     pub const CLOCK_MONOTONIC: Self = Self(16);
+    /// Each event carries its whole call stack, as the difference to the one before it.
+    pub const FULL_STACKS: Self = Self(32);
+    /// Each of those stacks is compared with one that is walked anew.
+    pub const VERIFY_STACKS: Self = Self(64);
 
     /// Both sets of bits.
     #[must_use]

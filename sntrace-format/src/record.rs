@@ -11,8 +11,20 @@
 //!          +----------------+----------------------------------------------------+
 //! ```
 //!
-//! then the op's operands, a word each ([`Op::operands`]), then, with the *frames* bit, one word
-//! `count | truncated << 8` and that many return addresses, inner to outer, beyond the caller.
+//! then the op's operands, a word each ([`Op::operands`]), then, with the *frames* bit, one word and
+//! that many return addresses, inner to outer, beyond the caller:
+//!
+//! ```text
+//!           63                        32 31        17  16   15                0
+//!          +----------------------------+------------+-----+------------------+
+//!          |         kept (32)          |     0      |trunc|  new frames (16) |
+//!          +----------------------------+------------+-----+------------------+
+//! ```
+//!
+//! With [`crate::env::OptionBits::FULL_STACKS`] these are the difference to the stack of the lane's
+//! last event: the *kept* outermost frames of that one stand beyond the new ones. Without the frames
+//! bit all of them do. *trunc* says that the stack goes on, unseen, beyond its outermost frame; where
+//! frames are kept it is what it was. Without that option nothing is kept.
 //!
 //! Nearly every event fits this narrow form: 24 bytes, put together from a call's arguments with
 //! one test. Where a caller does not fit 48 bits or a size not 16, the *wide* bit is set, word 2 is
@@ -28,10 +40,16 @@
 
 use crate::primitive::{AtomicU64, Ordering};
 
-/// Frames that an event record carries at most beyond its caller.
+/// Frames that an event record carries at most beyond its caller, unless room was made for it.
 pub const FRAMES_MAX: usize = 48;
-/// Words that an event record takes at most: header, wide size, operands, frames.
+/// Words that such a record takes at most: header, wide size, operands, frames.
 pub const EVENT_WORDS_MAX: u64 = 64;
+/// Frames that a stack has at most beyond its caller, and so a record.
+pub const STACK_FRAMES_MAX: usize = 1 << 14;
+/// Words that a record of a whole stack takes at most.
+pub const STACK_WORDS_MAX: u64 = STACK_FRAMES_MAX as u64 + 16;
+/// [`Extent::kept`] of an event without the frames bit.
+pub const ALL_KEPT: u32 = u32::MAX;
 
 /// Sizes below this fit the narrow form.
 pub const BRIEF_SIZES: u64 = 1 << 16;
@@ -42,7 +60,8 @@ const ADDRESS_MASK: u64 = (1 << 48) - 1;
 const WIDE: u64 = 1 << 6;
 const FRAMES: u64 = 1 << 7;
 const OP_MASK: u64 = 0x3f;
-const TRUNCATED: u64 = 1 << 8;
+const TRUNCATED: u64 = 1 << 16;
+const FRAME_COUNT: u64 = 0xffff;
 
 macro_rules! ops {
     ($($(#[doc = $doc:literal])* $name:ident = $tag:literal, $operands:literal, $text:literal;)*) => {
@@ -219,13 +238,62 @@ pub fn write_event(
 ) -> u64 {
     // Relaxed everywhere: the ring publishes the words with one release store afterwards.
     let put = |at: usize, word: u64| slot[at].store(word, Ordering::Relaxed);
-    let mut first = first_word(event.time, event.op);
+    let mut at = put_event(put, event);
+    let mut first = first_word(event.time, event.op) | wide(event);
+    if !frames.is_empty() || truncated {
+        first |= FRAMES;
+        let written = if frames.len() > FRAMES_MAX {
+            FRAMES_MAX
+        } else {
+            frames.len()
+        };
+        let cut = truncated || frames.len() > written;
+        put(at, frames_word(written, cut, 0));
+        at += 1;
+        for frame in &frames[..written] {
+            put(at, *frame);
+            at += 1;
+        }
+    }
+    put(0, first);
+    at as u64
+}
+
+/// Writes an event whose stack differs from the last one of its lane, at the start of `slot`, and
+/// returns the words it took: the *kept* outermost frames stay, `frames` (inner to outer) are new.
+///
+/// # Panics
+/// If the slot has fewer words than the event without frames takes and one more, or than `frames`
+/// take beside those.
+#[inline]
+pub fn write_change(
+    slot: &[AtomicU64],
+    event: &Event,
+    frames: impl ExactSizeIterator<Item = u64>,
+    truncated: bool,
+    kept: u32,
+) -> u64 {
+    // Relaxed: as in `write_event`.
+    let put = |at: usize, word: u64| slot[at].store(word, Ordering::Relaxed);
+    let mut at = put_event(put, event);
+    put(at, frames_word(frames.len(), truncated, kept));
+    at += 1;
+    for frame in frames {
+        put(at, frame);
+        at += 1;
+    }
+    put(0, first_word(event.time, event.op) | wide(event) | FRAMES);
+    at as u64
+}
+
+/// All of an event but its first word and its frames. Returns the words it takes with the first.
+#[inline(always)]
+fn put_event(put: impl Fn(usize, u64), event: &Event) -> usize {
     put(1, event.block);
-    let mut at = if event.caller >> 48 == 0 && event.size < BRIEF_SIZES {
+    let mut at = if wide(event) == 0 {
         put(2, event.caller | event.size << 48);
         3
     } else {
-        first |= WIDE;
         put(2, event.caller);
         put(3, event.size);
         4
@@ -234,23 +302,22 @@ pub fn write_event(
         put(at, *operand);
         at += 1;
     }
-    if !frames.is_empty() || truncated {
-        first |= FRAMES;
-        let kept = if frames.len() > FRAMES_MAX {
-            FRAMES_MAX
-        } else {
-            frames.len()
-        };
-        let cut = truncated || frames.len() > kept;
-        put(at, kept as u64 | if cut { TRUNCATED } else { 0 });
-        at += 1;
-        for frame in &frames[..kept] {
-            put(at, *frame);
-            at += 1;
-        }
+    at
+}
+
+/// The wide bit, where an event needs it.
+#[inline(always)]
+const fn wide(event: &Event) -> u64 {
+    if event.caller >> 48 == 0 && event.size < BRIEF_SIZES {
+        0
+    } else {
+        WIDE
     }
-    put(0, first);
-    at as u64
+}
+
+#[inline(always)]
+const fn frames_word(new: usize, truncated: bool, kept: u32) -> u64 {
+    new as u64 | if truncated { TRUNCATED } else { 0 } | (kept as u64) << 32
 }
 
 /// Writes an event without operands and frames, of a size below [`BRIEF_SIZES`] and with a caller
@@ -383,8 +450,8 @@ pub fn length<W: Words + ?Sized>(words: &W) -> Result<(Op, usize), DecodeError> 
             if count <= length {
                 return Err(DecodeError::Short);
             }
-            let frames = words.word(length) & 0xff;
-            if frames > FRAMES_MAX as u64 {
+            let frames = words.word(length) & FRAME_COUNT;
+            if frames > STACK_FRAMES_MAX as u64 {
                 return Err(DecodeError::TooManyFrames(frames));
             }
             length += 1 + frames as usize;
@@ -438,6 +505,8 @@ pub struct Extent {
     pub frames: usize,
     /// Whether the stack goes on beyond the last frame.
     pub truncated: bool,
+    /// How many frames of the lane's last stack stand beyond them; [`ALL_KEPT`]: all.
+    pub kept: u32,
 }
 
 /// Reads the event record at the start of `words` into `event`: what [`decode`] does, in place, for
@@ -486,18 +555,21 @@ pub fn read_event<W: Words + ?Sized>(words: &W, event: &mut Event) -> Result<Ext
         frames_at: at,
         frames: 0,
         truncated: false,
+        kept: ALL_KEPT,
     };
     if first & FRAMES != 0 {
         if count <= at {
             return Err(DecodeError::Short);
         }
         let head = words.word(at);
-        if head & 0xff > FRAMES_MAX as u64 {
-            return Err(DecodeError::TooManyFrames(head & 0xff));
+        let frames = head & FRAME_COUNT;
+        if frames > STACK_FRAMES_MAX as u64 {
+            return Err(DecodeError::TooManyFrames(frames));
         }
         extent.frames_at = at + 1;
-        extent.frames = (head & 0xff) as usize;
+        extent.frames = frames as usize;
         extent.truncated = head & TRUNCATED != 0;
+        extent.kept = (head >> 32) as u32;
         if count < extent.frames_at + extent.frames {
             return Err(DecodeError::Short);
         }

@@ -20,7 +20,7 @@ mod room;
 mod start;
 
 pub use attach::forked;
-pub use room::{Writer, control, fence_if_wanted, ring_doorbell, writer};
+pub use room::{Room, Writer, claim_room, control, fence_if_wanted, ring_doorbell, writer};
 pub use start::{begin_process, start};
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -32,6 +32,7 @@ use crate::callers::StackWindow;
 use crate::modules;
 use crate::platform::thread_slot;
 use crate::record::Site;
+use crate::stacks::LaneStack;
 use crate::state::{self, Mode};
 
 /// How deep signal handlers may interrupt each other's records before events are counted as lost.
@@ -64,6 +65,9 @@ pub struct ThreadState {
     attached: bool,
     /// Lanes for events of signal handlers that interrupt a record.
     nested: [Producer; NESTED_LANES],
+    /// The last stacks of the main lane and the nested ones; null until they are needed. Their
+    /// memory is never unmapped.
+    stacks: [*mut LaneStack; 1 + NESTED_LANES],
 }
 
 /// What a hooked function is to do.
@@ -78,6 +82,27 @@ pub enum Entered {
 pub const OUTSIDE: usize = 0;
 
 impl ThreadState {
+    /// A lane by its number: 0 is the main one.
+    #[inline(always)]
+    pub fn lane(&mut self, number: usize) -> &mut Producer {
+        match number.checked_sub(1) {
+            Some(nested) if nested < NESTED_LANES => &mut self.nested[nested],
+            _ => &mut self.main,
+        }
+    }
+
+    /// The last stack of a lane; `None` without memory for one. Whoever has the lane's claim may use it.
+    #[inline(always)]
+    pub fn stack(&mut self, lane: usize) -> Option<&'static mut LaneStack> {
+        let place = self.stacks.get_mut(lane)?;
+        if place.is_null() {
+            *place = LaneStack::allocate();
+        }
+        // SAFETY: null, or memory that only this thread uses, under the lane's claim, and that is never
+        // unmapped; zeros are an empty stack.
+        unsafe { place.as_mut() }
+    }
+
     /// The real function is about to be called; returns what [`ThreadState::leave_allocator`]
     /// wants back.
     #[inline(always)]

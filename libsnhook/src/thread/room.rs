@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use sntrace_format::control::{CONTROL_WORDS_MAX, Control, write_control};
 use sntrace_format::env::OptionBits;
 use sntrace_format::record::EVENT_WORDS_MAX;
-use sntrace_format::ring::{Producer, Room};
+use sntrace_format::ring::{self, Producer};
 
 use super::attach::claim_lane;
 use super::{NESTED_LANES, ThreadState};
@@ -46,38 +46,58 @@ pub fn fence_if_wanted() {
 }
 
 fn room(state: &mut ThreadState, words: u64) -> Writer<'_> {
-    match state::mode() {
-        Mode::Pipe => return Writer::Pipe,
-        Mode::Shared => {}
-        Mode::Off | Mode::Asleep => return Writer::Nowhere,
+    match claim_room(state, words) {
+        Room::Lane(number) => Writer::Lane(state.lane(number)),
+        Room::Pipe => Writer::Pipe,
+        Room::Nowhere => Writer::Nowhere,
     }
-    let lane = if state.main.is_claimed() {
-        nested_lane(&mut state.nested)
+}
+
+/// Where a record of so many words goes.
+pub enum Room {
+    /// Into this of the thread's lanes, which is claimed now.
+    Lane(usize),
+    /// Into the pipe.
+    Pipe,
+    /// It is not recorded.
+    Nowhere,
+}
+
+/// Finds room for a record and claims it, waiting if it must.
+pub fn claim_room(state: &mut ThreadState, words: u64) -> Room {
+    match state::mode() {
+        Mode::Pipe => return Room::Pipe,
+        Mode::Shared => {}
+        Mode::Off | Mode::Asleep => return Room::Nowhere,
+    }
+    let number = if state.main.is_claimed() {
+        nested_lane(&mut state.nested).map(|nested| nested + 1)
     } else {
-        Some(&mut state.main)
+        Some(0)
     };
-    match lane {
-        Some(lane) if lane.has_lane() => {
+    match number.map(|number| (number, state.lane(number))) {
+        Some((number, lane)) if lane.has_lane() => {
             if wait_for_room(lane, words) {
-                Writer::Lane(lane)
+                Room::Lane(number)
             } else {
-                Writer::Nowhere
+                Room::Nowhere
             }
         }
         // More threads than lanes: the pipe, if there is one.
-        _ if pipe::open() => Writer::Pipe,
+        _ if pipe::open() => Room::Pipe,
         _ => {
             if let Some(header) = state::run_header() {
                 header.lost_events.fetch_add(1, Ordering::Relaxed);
             }
-            Writer::Nowhere
+            Room::Nowhere
         }
     }
 }
 
 /// A lane that no interrupted record is using.
-fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<&mut Producer> {
-    let lane = lanes.iter_mut().find(|lane| !lane.is_claimed())?;
+fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<usize> {
+    let number = lanes.iter().position(|lane| !lane.is_claimed())?;
+    let lane = &mut lanes[number];
     if !lane.has_lane() {
         let mask = sys::block_signals();
         *lane = claim_lane(image::current()?);
@@ -95,14 +115,14 @@ fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<&mut Producer> {
             );
         }
     }
-    Some(lane)
+    Some(number)
 }
 
 /// Makes room in a lane and claims it. False: the event is not to be recorded.
 ///
 /// The claim does not last through a sleep: a handler that comes then may leave by a jump.
 fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
-    if lane.make_room(words) == Room::Ready {
+    if lane.make_room(words) == ring::Room::Ready {
         ring_doorbell(false);
         return true;
     }
@@ -118,7 +138,7 @@ fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
             return false;
         }
         lane.announce_wait();
-        if lane.make_room(words) == Room::Ready {
+        if lane.make_room(words) == ring::Room::Ready {
             return true;
         }
         ring_doorbell(true);
@@ -128,7 +148,7 @@ fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
         if let Some(lane_header) = lane.header() {
             sys::futex_wait(lane_header.waiting(), 1, WAIT_MS);
         }
-        if lane.make_room(words) == Room::Ready {
+        if lane.make_room(words) == ring::Room::Ready {
             return true;
         }
         let beat = header.heartbeat.load(Ordering::Relaxed);

@@ -11,8 +11,8 @@
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sntrace_format::control::{CONTROL_WORDS_MAX, Control, write_control};
-use sntrace_format::pipe::{HEADER_WORDS, MessageHeader};
-use sntrace_format::record::{EVENT_WORDS_MAX, Event, write_event};
+use sntrace_format::pipe::{HEADER_WORDS, MESSAGE_WORDS_MAX, MessageHeader};
+use sntrace_format::record::{EVENT_WORDS_MAX, Event, write_change, write_event};
 
 use crate::platform::sys;
 use crate::state::{self, Mode};
@@ -65,6 +65,17 @@ pub fn send_event(_state: &mut ThreadState, event: &Event, frames: &[u64], trunc
         return;
     };
     let words = write_event(slot, event, frames, truncated);
+    send(&message, words);
+}
+
+/// Frames that a message holds.
+pub const FRAMES: usize = MESSAGE_WORDS_MAX - HEADER_WORDS - EVENT_WORDS_MAX as usize;
+
+/// Sends an event with a whole stack, inner to outer.
+pub fn send_stack(event: &Event, frames: &[u64], truncated: bool) {
+    let message = [const { AtomicU64::new(0) }; MESSAGE_WORDS_MAX];
+    let slot = message.get(HEADER_WORDS..).unwrap_or(&[]);
+    let words = write_change(slot, event, frames.iter().copied(), truncated, 0);
     send(&message, words);
 }
 

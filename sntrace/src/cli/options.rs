@@ -205,7 +205,13 @@ impl RecordOptions {
     /// What the hook has to know of all this.
     #[must_use]
     pub fn hook_options(&self) -> OptionBits {
-        self.run.hook_options()
+        let bits = self.run.hook_options().with(OptionBits::FULL_STACKS);
+        // For who works on the unwinder, and for tests: slow, and says what it found.
+        if std::env::var_os("SNTRACE_VERIFY_STACKS").is_some_and(|value| value == "1") {
+            bits.with(OptionBits::VERIFY_STACKS)
+        } else {
+            bits
+        }
     }
 }
 

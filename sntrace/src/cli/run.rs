@@ -126,7 +126,10 @@ impl Run {
             environment: &environment,
             follow: options.follow,
         };
-        let collector = Collector::new(self.segment.clone(), self.pipe.take(), self.clock);
+        let mut collector = Collector::new(self.segment.clone(), self.pipe.take(), self.clock);
+        if self.options.has(OptionBits::FULL_STACKS) {
+            collector.expect_full_stacks();
+        }
         let watch = Watch {
             boards: collector.boards(),
             untraced: Untraced::default(),

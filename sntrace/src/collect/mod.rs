@@ -80,6 +80,10 @@ pub struct Statistics {
     pub impatient: u64,
     /// Process images seen.
     pub images: u64,
+    /// Stacks that were verified, if that was asked for.
+    pub stacks_verified: u64,
+    /// Stacks that were not what another walk found.
+    pub stacks_differing: u64,
     /// What the order needed.
     pub order: OrderStatistics,
 }
@@ -131,6 +135,11 @@ impl Collector {
             barrier_works: true,
             last_look: Instant::now(),
         }
+    }
+
+    /// Events carry whole stacks: see [`Orderer::expect_full_stacks`].
+    pub fn expect_full_stacks(&mut self) {
+        self.orderer.expect_full_stacks();
     }
 
     /// The verdict boards.
@@ -261,7 +270,10 @@ impl Collector {
         self.flush(send);
         if let Some(segment) = &self.segment {
             segment.header().closing.store(1, Ordering::Release);
-            self.statistics.lost_events = segment.header().lost_events.load(Ordering::Relaxed);
+            let header = segment.header();
+            self.statistics.lost_events = header.lost_events.load(Ordering::Relaxed);
+            self.statistics.stacks_verified = header.stacks_verified.load(Ordering::Relaxed);
+            self.statistics.stacks_differing = header.stacks_differing.load(Ordering::Relaxed);
         }
         self.statistics.damaged += self.pipe.as_ref().map_or(0, |pipe| pipe.noise);
         self.statistics.order = self.orderer.statistics();

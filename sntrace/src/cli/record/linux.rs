@@ -229,6 +229,20 @@ impl Finished {
             }
         }
         run::tell(statistics);
+        let (equal, differing) = (statistics.stacks_verified, statistics.stacks_differing);
+        if equal + differing > 0 {
+            messages::note(format!(
+                "{} stacks verified, {differing} differ",
+                equal + differing
+            ));
+        }
+        if differing > 0 {
+            clean = false;
+            messages::failure(
+                "stacks were not what another walk found: this is a bug of sntrace",
+                None,
+            );
+        }
         if let Some((message, hint)) = recorded.summary.warning() {
             messages::warning(message, Some(hint));
         }

@@ -69,6 +69,10 @@ impl Orderer {
         let last_ns = self.last_ns;
         self.last_ns = last_ns.max(timeline.nanoseconds(time));
         let first_frame = out.frames.len() as u32;
+        if self.full_stacks {
+            let kept = if source.is_pipe() { 0 } else { head.kept };
+            out.frames.push(at as u64 | u64::from(kept) << 32);
+        }
         match &source.queue {
             Queue::Lane(words) => {
                 if head.frames.0 < head.frames.1 {

@@ -132,6 +132,9 @@ pub struct Orderer {
     current: (ImageId, LiveBlocks),
     journal: Journal,
     search: search::Budget,
+    /// Whether events carry whole stacks, as differences: then what stands first among an event's frames
+    /// is `source | kept << 32`.
+    full_stacks: bool,
     /// Images for which an order was searched, since somebody last asked.
     contended: Vec<ImageId>,
 }
@@ -162,8 +165,16 @@ impl Orderer {
             current: (ImageId(0), LiveBlocks::default()),
             journal: Journal::default(),
             search: search::Budget::default(),
+            full_stacks: false,
             contended: Vec::new(),
         }
+    }
+
+    /// From now on events carry whole stacks, as what changed since their lane's last one: the first of
+    /// an event's frames says `source | kept << 32`, the others are new, and the `kept` outermost ones of
+    /// the source's last stack stand beyond them (all ones: all of them).
+    pub fn expect_full_stacks(&mut self) {
+        self.full_stacks = true;
     }
 
     /// A new source, a lane.

@@ -43,6 +43,8 @@ pub(super) struct Head {
     pub truncated: bool,
     /// Where the frames are in a lane's words.
     pub frames: (u64, u64),
+    /// With full stacks: how many frames of the lane's last stack stand beyond them.
+    pub kept: u32,
     /// Where a lane's next record is.
     pub end: u64,
 }
@@ -71,6 +73,7 @@ impl Head {
             thread: 0,
             truncated: false,
             frames: (0, 0),
+            kept: 0,
             end: 0,
         }
     }
@@ -189,6 +192,7 @@ fn lane_head(head: &mut Head, words: &WordQueue, speaker: Speaker) {
     (head.tid, head.thread) = (speaker.tid, speaker.thread);
     head.truncated = place.truncated;
     head.frames = place.frames;
+    head.kept = place.kept;
     head.end = place.end;
 }
 

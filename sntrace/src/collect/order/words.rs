@@ -10,17 +10,17 @@ use std::collections::VecDeque;
 
 use sntrace_format::control::{self, BODY_MAX, CONTROL_WORDS_MAX, Control};
 use sntrace_format::record::{
-    DecodeError, EVENT_WORDS_MAX, Event, Op, Record, decode, first_word, length, read_event,
+    DecodeError, Event, Op, Record, STACK_WORDS_MAX, decode, first_word, length, read_event,
 };
 use sntrace_format::ring::RING_WORDS;
 
 use super::Other;
 
 /// Words of the longest record.
-const RECORD_WORDS_MAX: u64 = if CONTROL_WORDS_MAX > EVENT_WORDS_MAX {
+const RECORD_WORDS_MAX: u64 = if CONTROL_WORDS_MAX > STACK_WORDS_MAX {
     CONTROL_WORDS_MAX
 } else {
-    EVENT_WORDS_MAX
+    STACK_WORDS_MAX
 };
 /// So many words that are done with are worth moving the others for.
 const DONE_WORDS: usize = 4096;
@@ -52,6 +52,8 @@ pub(super) struct Place {
     pub frames: (u64, u64),
     /// Whether the stack goes on beyond them.
     pub truncated: bool,
+    /// How many frames of the lane's last stack stand beyond them.
+    pub kept: u32,
     /// Coordinate of the next record.
     pub end: u64,
 }
@@ -168,6 +170,7 @@ impl WordQueue {
                     return Some(Place {
                         frames: (first, end),
                         truncated: extent.truncated,
+                        kept: extent.kept,
                         end,
                     });
                 }
