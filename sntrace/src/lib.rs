@@ -5,6 +5,7 @@
 //! them stands one model, [`trace`]. Only [`cli`] knows the command line.
 #![deny(unsafe_code)]
 
+pub mod analyze;
 pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod collect;

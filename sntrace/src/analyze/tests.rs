@@ -1,0 +1,1 @@
+//! Hand-made traces whose figures a person can check in the head.
