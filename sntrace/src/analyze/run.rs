@@ -41,12 +41,6 @@ pub(super) struct Run {
     last_ns: u64,
 }
 
-/// A block that was live until now, and the thread that ended it.
-struct Ended {
-    block: Block,
-    by: Release,
-}
-
 impl Run {
     pub fn new(tables: &Tables) -> Run {
         let stacks = tables.stacks.len();
@@ -129,13 +123,13 @@ impl Run {
             0 => None,
             address => self.release(seat, address, event, by),
         };
-        let lost = ended.as_ref().map_or(0, |ended| ended.block.bytes);
+        let lost = ended.map_or(0, |block| block.bytes);
         let mut gained = 0;
         if event.allocated() {
             gained = event.bytes();
             self.obtain(seat, event, by, ended);
-        } else if let Some(ended) = ended {
-            self.chains.end(ended.block.chain);
+        } else if let Some(block) = ended {
+            self.chains.end(block.chain);
         }
         if let Some(process) = self.processes.get_mut(seat as usize) {
             process.live(gained, lost);
@@ -174,7 +168,7 @@ impl Run {
     }
 
     #[inline]
-    fn release(&mut self, seat: u32, address: u64, event: &Event, by: Release) -> Option<Ended> {
+    fn release(&mut self, seat: u32, address: u64, event: &Event, by: Release) -> Option<Block> {
         let block = match self.ledger.release(seat, address, by) {
             Met::Live(block) => block,
             Met::Freed(before) => {
@@ -221,14 +215,14 @@ impl Run {
                 thread.crossed += counts;
             }
         }
-        Some(Ended { block, by })
+        Some(block)
     }
 
     #[inline]
-    fn obtain(&mut self, seat: u32, event: &Event, by: Release, replaced: Option<Ended>) {
+    fn obtain(&mut self, seat: u32, event: &Event, by: Release, replaced: Option<Block>) {
         let bytes = event.bytes();
         let chain = match &replaced {
-            Some(Ended { block, .. }) => self.chains.step(
+            Some(block) => self.chains.step(
                 block.chain,
                 Step {
                     origin: block.stack,

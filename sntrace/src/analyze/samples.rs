@@ -123,8 +123,8 @@ impl Maker {
         self.items.push(Item::Process {
             image: ImageId(image),
             time_ns: self.time_ns,
-            pid: 100 + image,
-            ppid: 100 + forked_from.unwrap_or(0),
+            pid: image.wrapping_add(100),
+            ppid: forked_from.unwrap_or(0).wrapping_add(100),
             forked_from: forked_from.map(ImageId),
             executable: b"/usr/bin/app".to_vec(),
             command: vec![b"app".to_vec(), b"--fast".to_vec()],

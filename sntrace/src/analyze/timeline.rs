@@ -82,17 +82,16 @@ impl Timeline {
         1 << self.width_log2.min(63)
     }
 
-    /// The same in at most `columns` buckets, all of the same width but the last.
-    #[must_use]
-    pub fn in_columns(&self, columns: usize) -> Vec<Bucket> {
+    /// The most that was live in each of so many parts of the time. Parts shorter than a bucket
+    /// show the bucket that they are in.
+    pub fn highs(&self, parts: usize) -> impl Iterator<Item = u64> + '_ {
         let count = self.buckets.len();
-        let columns = columns.clamp(1, count.max(1));
-        // Where the n-th column begins: each has at least one bucket.
-        let begin = |column: usize| column * count / columns;
-        (0..columns)
-            .filter_map(|column| self.buckets.get(begin(column)..begin(column + 1)))
-            .map(merged)
-            .collect()
+        (0..parts).map(move |part| {
+            let begin = part * count / parts;
+            let end = ((part + 1) * count / parts).max(begin + 1);
+            let covered = self.buckets.get(begin..end).unwrap_or(&[]);
+            covered.iter().map(|b| b.high_bytes).max().unwrap_or(0)
+        })
     }
 }
 
@@ -118,8 +117,9 @@ mod tests {
         timeline.note(4 * 1024, 30, 1);
         let highs: Vec<_> = timeline.buckets().iter().map(|b| b.high_bytes).collect();
         assert_eq!(highs, [50, 20, 20, 20, 30]);
-        let two = timeline.in_columns(2);
-        assert_eq!((two[0].high_bytes, two[1].high_bytes), (50, 30));
+        assert_eq!(timeline.highs(2).collect::<Vec<_>>(), [50, 30]);
+        let wide: Vec<_> = timeline.highs(10).collect();
+        assert_eq!(wide, [50, 50, 20, 20, 20, 20, 20, 20, 30, 30]);
     }
 
     #[test]
