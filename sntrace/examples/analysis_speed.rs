@@ -78,8 +78,8 @@ impl Recording for MadeUp {
             event.tid = 1 + (made >> 6 & 3) as u32;
             event.time_ns += 20;
             // Few stacks make most of the events.
-            let skewed = (random >> 40) * (random >> 20 & 0xff_ffff) >> 24;
-            event.stack = StackId((skewed * stacks >> 24) as u32);
+            let skewed = ((random >> 40) * (random >> 20 & 0xff_ffff)) >> 24;
+            event.stack = StackId(((skewed * stacks) >> 24) as u32);
             (event.op, event.size) = (Op::Malloc, random & 0xff);
             (event.released, event.temporary) = (None, false);
             event.block = unused.pop().unwrap_or(16);
@@ -118,8 +118,10 @@ fn main() -> Result<(), TraceError> {
     };
     let (events, live, stacks): (u64, u64, u64) =
         (number(100_000_000), number(100_000), number(20_000));
-    let mut tables = Tables::default();
-    tables.sites = vec![Site::default(); 1000];
+    let mut tables = Tables {
+        sites: vec![Site::default(); 1000],
+        ..Tables::default()
+    };
     for number in 0..stacks {
         let parent = StackId((number / 4) as u32);
         let site = SiteId(1 + (number % 999) as u32);

@@ -14,5 +14,6 @@ pub mod launch;
 pub mod messages;
 pub mod output;
 pub mod present;
+pub mod report;
 pub mod symbolize;
 pub mod trace;
