@@ -5,6 +5,7 @@
 //! them stands one model, [`trace`]. Only [`cli`] knows the command line.
 #![deny(unsafe_code)]
 
+pub mod analyze;
 pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod collect;
@@ -14,5 +15,6 @@ pub mod messages;
 pub mod output;
 pub mod present;
 pub mod record;
+pub mod report;
 pub mod symbolize;
 pub mod trace;
