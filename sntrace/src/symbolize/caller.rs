@@ -355,7 +355,7 @@ impl<'f> CallerFinder<'f> {
 
 /// The operator's event that an event of `op` inside `operator` is. An alignment makes it the
 /// aligned form; the recorded function already carries it as its operand.
-fn operator_of(op: Op, operator: Operator) -> Option<Op> {
+pub(super) fn operator_of(op: Op, operator: Operator) -> Option<Op> {
     match (op, operator) {
         (Op::Malloc, Operator::New) => Some(Op::New),
         (Op::Malloc, Operator::NewArray) => Some(Op::NewArray),

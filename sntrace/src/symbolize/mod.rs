@@ -23,6 +23,7 @@ mod hash;
 mod locate;
 mod meter;
 mod modules;
+mod recorded;
 mod split;
 mod symbolizer;
 #[cfg(all(test, target_os = "linux"))]
@@ -35,4 +36,5 @@ pub use caller::{Caller, CallerFinder, Notes};
 pub use demangle::demangle;
 pub use locate::Locator;
 pub use modules::{FileId, Located, ModuleMap};
+pub use recorded::{RecordedCaller, RecordedCallers};
 pub use symbolizer::{Frame, Symbolizer};
