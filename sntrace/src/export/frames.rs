@@ -11,8 +11,6 @@ use hashbrown::HashMap;
 use crate::output::escape;
 use crate::trace::{SiteId, StackId, Tables};
 
-/// What stands for a stack that was not taken.
-pub const UNKNOWN: &str = "???";
 /// What stands for blocks that a child has from its parent, in formats that know allocations only.
 pub const INHERITED: &str = "[inherited by fork]";
 

@@ -16,13 +16,17 @@
 
 mod aggregate;
 mod csv;
+mod dhat;
 mod error;
 mod folded;
 mod format;
 mod frames;
+mod heaptrack;
 mod json;
 mod jsonl;
 mod ledger;
+mod massif;
+mod pprof;
 mod processes;
 mod provenance;
 mod tally;
@@ -66,13 +70,13 @@ pub fn export(
         Format::Json => Box::new(json::Json::begin(recording, &mut out)?),
         Format::Jsonl => Box::new(jsonl::JsonLines::new(recording)),
         Format::Folded => Box::new(folded::exporter(recording, options)),
-        Format::Pprof => todo!(),
+        Format::Pprof => Box::new(pprof::exporter(recording, options)),
         Format::Perfetto => todo!(),
         Format::Firefox => todo!(),
         Format::Speedscope => todo!(),
-        Format::Dhat => todo!(),
-        Format::Heaptrack => todo!(),
-        Format::Massif => todo!(),
+        Format::Dhat => Box::new(dhat::exporter(recording, options)),
+        Format::Heaptrack => Box::new(heaptrack::Heaptrack::begin(recording, &mut out)?),
+        Format::Massif => Box::new(massif::Massif::begin(recording, &mut out)?),
         Format::Csv => Box::new(csv::exporter(recording, options)),
     };
     let mut summary = Summary::default();
