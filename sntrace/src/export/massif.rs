@@ -17,9 +17,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::output::{Summary, escape};
-use crate::trace::{Exit, Item, Recording, StackId, Tables, TraceError};
+use crate::trace::{Item, Recording, StackId, Tables};
 
 use super::ledger::{Change, Ledger};
+use super::survey::Survey;
 use super::tally::Tally;
 use super::{Exporter, frames, provenance};
 
@@ -48,18 +49,6 @@ pub struct Massif<'r> {
     number: u64,
 }
 
-/// What must be known before.
-#[derive(Clone, Copy, Debug, Default)]
-struct Survey {
-    end_ns: u64,
-    /// Bytes allocated and released.
-    traffic: u64,
-    /// The item that reached the peak, counted from 1; 0: nothing was ever live.
-    peak_item: u64,
-    /// The item that ended the last process.
-    last_end: u64,
-}
-
 /// What a snapshot's time is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Clock {
@@ -79,7 +68,7 @@ impl Clock {
     }
 
     fn read(self, survey: &Survey) -> u64 {
-        if survey.in_bytes() {
+        if in_bytes(survey) {
             self.traffic
         } else {
             self.now_ns / 1_000_000
@@ -87,42 +76,21 @@ impl Clock {
     }
 }
 
-impl Survey {
-    fn of(recording: &dyn Recording) -> Result<Self, TraceError> {
-        let mut survey = Self::default();
-        let (mut summary, mut ledger) = (Summary::default(), Ledger::default());
-        let (mut clock, mut items) = (Clock::default(), 0);
-        recording.replay(&mut |item| {
-            items += 1;
-            let before = summary.peak_bytes;
-            summary.item(item);
-            if summary.peak_bytes > before {
-                survey.peak_item = items;
-            }
-            if matches!(item, Item::Ended { exit, .. } if *exit != Exit::Exec) {
-                survey.last_end = items;
-            }
-            clock.item(item, &mut ledger, |_| {});
-        })?;
-        (survey.end_ns, survey.traffic) = (clock.now_ns, clock.traffic);
-        Ok(survey)
-    }
+/// Whether time is counted in bytes.
+fn in_bytes(survey: &Survey) -> bool {
+    survey.end_ns < SHORT_NS
+}
 
-    fn in_bytes(&self) -> bool {
-        self.end_ns < SHORT_NS
-    }
-
-    /// When the snapshot with this number is due.
-    fn due(&self, number: u64) -> u64 {
-        let end = if self.in_bytes() {
-            self.traffic
-        } else {
-            self.end_ns / 1_000_000
-        };
-        // 128 bits: the product may not fit in 64.
-        let due = u128::from(end) * u128::from(number) / u128::from(SNAPSHOTS);
-        u64::try_from(due).unwrap_or(u64::MAX)
-    }
+/// When the snapshot with this number is due.
+fn due(survey: &Survey, number: u64) -> u64 {
+    let end = if in_bytes(survey) {
+        survey.traffic
+    } else {
+        survey.end_ns / 1_000_000
+    };
+    // 128 bits: the product may not fit in 64.
+    let due = u128::from(end) * u128::from(number) / u128::from(SNAPSHOTS);
+    u64::try_from(due).unwrap_or(u64::MAX)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +114,7 @@ impl<'r> Massif<'r> {
             writeln!(out, "desc: {}", plain(&line))?;
         }
         writeln!(out, "cmd: {}", plain(&provenance::command(recording)))?;
-        let unit = if survey.in_bytes() { "B" } else { "ms" };
+        let unit = if in_bytes(&survey) { "B" } else { "ms" };
         writeln!(out, "time_unit: {unit}")?;
         Ok(Self {
             tables: recording.tables(),
@@ -158,6 +126,10 @@ impl<'r> Massif<'r> {
             taken: 0,
             number: 0,
         })
+    }
+
+    fn is_due(&self) -> bool {
+        self.taken < SNAPSHOTS && self.clock.read(&self.survey) >= due(&self.survey, self.taken)
     }
 
     fn snapshot(&mut self, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
@@ -195,16 +167,14 @@ impl Exporter for Massif<'_> {
     fn item(&mut self, item: &Item, out: &mut dyn Write) -> io::Result<()> {
         self.items += 1;
         // As it is before the item.
-        if self.clock.read(&self.survey) >= self.survey.due(self.taken) && self.taken < SNAPSHOTS {
+        if self.is_due() {
             let detail = if self.taken % DETAILED_EVERY == DETAILED_EVERY - 1 {
                 Detail::Tree
             } else {
                 Detail::None
             };
             self.snapshot(detail, out)?;
-            while self.clock.read(&self.survey) >= self.survey.due(self.taken)
-                && self.taken < SNAPSHOTS
-            {
+            while self.is_due() {
                 self.taken += 1;
             }
         }

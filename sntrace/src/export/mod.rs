@@ -18,6 +18,7 @@ mod aggregate;
 mod csv;
 mod dhat;
 mod error;
+mod firefox;
 mod folded;
 mod format;
 mod frames;
@@ -26,9 +27,12 @@ mod json;
 mod jsonl;
 mod ledger;
 mod massif;
+mod perfetto;
 mod pprof;
 mod processes;
 mod provenance;
+mod speedscope;
+mod survey;
 mod tally;
 
 #[cfg(test)]
@@ -71,9 +75,9 @@ pub fn export(
         Format::Jsonl => Box::new(jsonl::JsonLines::new(recording)),
         Format::Folded => Box::new(folded::exporter(recording, options)),
         Format::Pprof => Box::new(pprof::exporter(recording, options)),
-        Format::Perfetto => todo!(),
-        Format::Firefox => todo!(),
-        Format::Speedscope => todo!(),
+        Format::Perfetto => Box::new(perfetto::Perfetto::begin(recording, &mut out)?),
+        Format::Firefox => Box::new(firefox::Firefox::begin(recording)?),
+        Format::Speedscope => Box::new(speedscope::exporter(recording, options)),
         Format::Dhat => Box::new(dhat::exporter(recording, options)),
         Format::Heaptrack => Box::new(heaptrack::Heaptrack::begin(recording, &mut out)?),
         Format::Massif => Box::new(massif::Massif::begin(recording, &mut out)?),

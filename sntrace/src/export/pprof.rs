@@ -42,6 +42,8 @@ struct Profile {
     function: Vec<Function>,
     #[prost(string, repeated, tag = "6")]
     string_table: Vec<String>,
+    #[prost(int64, tag = "9")]
+    time_nanos: i64,
     #[prost(int64, tag = "10")]
     duration_nanos: i64,
     #[prost(message, optional, tag = "11")]
@@ -186,6 +188,8 @@ impl<'r> Builder<'r> {
         let (r#type, unit) = (self.string("space"), self.string("bytes"));
         self.profile.period_type = Some(ValueType { r#type, unit });
         self.profile.period = 1;
+        self.profile.time_nanos =
+            number(provenance::started_ns(self.recording).unwrap_or_default());
         self.profile.duration_nanos = number(aggregate.end_ns);
         let command = format!("command: {}", provenance::command(self.recording));
         for line in std::iter::once(command).chain(provenance::lines(self.recording)) {

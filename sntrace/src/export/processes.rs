@@ -47,7 +47,8 @@ impl Processes {
     }
 }
 
-fn nameless(image: ImageId, pid: u32) -> Process {
+/// A process of which nothing but this is known.
+pub fn nameless(image: ImageId, pid: u32) -> Process {
     Process {
         image,
         time_ns: 0,

@@ -292,6 +292,7 @@ pub fn recording() -> InMemory {
     on.call((3, 200), Op::Malloc, 77, 0, stack("none"), false);
     on.process(4, 300, Some(1), &["./program", "an \"arg"]);
     let memory = on.call(one, Op::Malloc, 9_000, 0, stack("push"), false);
+    on.call((4, 300), Op::Free, 0, 0x9876, stack("main"), false);
     on.end(4, Exit::Signal(9));
     on.call(one, Op::Free, 0, memory, stack("push"), false);
     on.end(3, Exit::Code(1));
