@@ -64,20 +64,7 @@ impl Json {
     /// # Errors
     /// When the header cannot be written.
     pub fn new(mut writer: Writer, header: &Header) -> Result<Json, OutputError> {
-        let out = writer.buffer();
-        out.extend_from_slice(b"{\"format\":\"sntrace\",\"version\":");
-        decimal(out, VERSION);
-        out.extend_from_slice(b",\"generator\":");
-        escape::json(out, concat!("sntrace ", env!("CARGO_PKG_VERSION")));
-        out.extend_from_slice(b",\"command\":");
-        strings(out, &header.command);
-        out.extend_from_slice(b",\"platform\":{\"os\":");
-        escape::json(out, &header.os);
-        out.extend_from_slice(b",\"arch\":");
-        escape::json(out, &header.arch);
-        out.extend_from_slice(b"},\n\"started\":");
-        escape::json(out, &header.started);
-        out.extend_from_slice(b",\"events\":[\n");
+        open_document(writer.buffer(), header);
         Ok(Json {
             writer,
             separator: b"",
@@ -94,16 +81,7 @@ impl Json {
 impl Sink for Json {
     fn process_begin(&mut self, process: &Process) -> Result<(), OutputError> {
         let mut head = Vec::new();
-        head.extend_from_slice(b"{\"pid\":");
-        decimal(&mut head, process.pid.into());
-        head.extend_from_slice(b",\"ppid\":");
-        decimal(&mut head, process.ppid.into());
-        head.extend_from_slice(b",\"start_ns\":");
-        decimal(&mut head, process.time_ns);
-        head.extend_from_slice(b",\"executable\":");
-        escape::json(&mut head, &process.executable);
-        head.extend_from_slice(b",\"command\":");
-        strings(&mut head, &process.command);
+        open_process(&mut head, process);
         self.running.insert(process.image, self.processes.len());
         self.processes.push(ProcessRow {
             head,
@@ -117,25 +95,7 @@ impl Sink for Json {
         let Some(&row) = self.running.get(&process.image) else {
             return Ok(());
         };
-        let out = &mut self.modules;
-        next_row(out);
-        out.extend_from_slice(b"{\"path\":");
-        escape::json(out, &escape::lossy(&module.path));
-        out.extend_from_slice(b",\"build_id\":");
-        if module.build_id.is_empty() {
-            out.extend_from_slice(b"null");
-        } else {
-            out.push(b'"');
-            for byte in &module.build_id {
-                out.extend_from_slice(format!("{byte:02x}").as_bytes());
-            }
-            out.push(b'"');
-        }
-        address(out, b",\"start\":\"", module.start);
-        address(out, b",\"end\":\"", module.end);
-        out.extend_from_slice(b",\"process\":");
-        decimal(out, row as u64);
-        out.push(b'}');
+        write_module(&mut self.modules, module, row);
         Ok(())
     }
 
@@ -186,18 +146,7 @@ impl Sink for Json {
             let out = writer.buffer();
             out.extend_from_slice(if at == 0 { b"\n" } else { b",\n" });
             out.extend_from_slice(&row.head);
-            match row.exit {
-                Exit::Code(code) => {
-                    out.extend_from_slice(format!(",\"exit\":{{\"code\":{code}}}}}").as_bytes())
-                }
-                Exit::Signal(signal) => {
-                    out.extend_from_slice(
-                        format!(",\"exit\":{{\"signal\":{signal}}}}}").as_bytes(),
-                    );
-                }
-                Exit::Exec => out.extend_from_slice(b",\"exit\":{\"exec\":true}}"),
-                Exit::Unknown => out.extend_from_slice(b",\"exit\":null}"),
-            }
+            close_process(out, row.exit);
             writer.relieve()?;
         }
         writer.buffer().extend_from_slice(b"],\n\"modules\":[");
@@ -221,6 +170,73 @@ impl Sink for Json {
         out.extend_from_slice(b"}\n");
         writer.flush()
     }
+}
+
+/// Appends the document up to its events.
+pub(crate) fn open_document(out: &mut Vec<u8>, header: &Header) {
+    out.extend_from_slice(b"{\"format\":\"sntrace\",\"version\":");
+    decimal(out, VERSION);
+    out.extend_from_slice(b",\"generator\":");
+    escape::json(out, concat!("sntrace ", env!("CARGO_PKG_VERSION")));
+    out.extend_from_slice(b",\"command\":");
+    strings(out, &header.command);
+    out.extend_from_slice(b",\"platform\":{\"os\":");
+    escape::json(out, &header.os);
+    out.extend_from_slice(b",\"arch\":");
+    escape::json(out, &header.arch);
+    out.extend_from_slice(b"},\n\"started\":");
+    escape::json(out, &header.started);
+    out.extend_from_slice(b",\"events\":[\n");
+}
+
+/// Appends a row of `processes` but for its end.
+pub(crate) fn open_process(out: &mut Vec<u8>, process: &Process) {
+    out.extend_from_slice(b"{\"pid\":");
+    decimal(out, process.pid.into());
+    out.extend_from_slice(b",\"ppid\":");
+    decimal(out, process.ppid.into());
+    out.extend_from_slice(b",\"start_ns\":");
+    decimal(out, process.time_ns);
+    out.extend_from_slice(b",\"executable\":");
+    escape::json(out, &process.executable);
+    out.extend_from_slice(b",\"command\":");
+    strings(out, &process.command);
+}
+
+/// Appends the end of a row of `processes`.
+pub(crate) fn close_process(out: &mut Vec<u8>, exit: Exit) {
+    match exit {
+        Exit::Code(code) => {
+            out.extend_from_slice(format!(",\"exit\":{{\"code\":{code}}}}}").as_bytes());
+        }
+        Exit::Signal(signal) => {
+            out.extend_from_slice(format!(",\"exit\":{{\"signal\":{signal}}}}}").as_bytes());
+        }
+        Exit::Exec => out.extend_from_slice(b",\"exit\":{\"exec\":true}}"),
+        Exit::Unknown => out.extend_from_slice(b",\"exit\":null}"),
+    }
+}
+
+/// Appends a row of `modules`, of the process in this row of `processes`.
+pub(crate) fn write_module(out: &mut Vec<u8>, module: &Module, process: usize) {
+    next_row(out);
+    out.extend_from_slice(b"{\"path\":");
+    escape::json(out, &escape::lossy(&module.path));
+    out.extend_from_slice(b",\"build_id\":");
+    if module.build_id.is_empty() {
+        out.extend_from_slice(b"null");
+    } else {
+        out.push(b'"');
+        for byte in &module.build_id {
+            out.extend_from_slice(format!("{byte:02x}").as_bytes());
+        }
+        out.push(b'"');
+    }
+    address(out, b",\"start\":\"", module.start);
+    address(out, b",\"end\":\"", module.end);
+    out.extend_from_slice(b",\"process\":");
+    decimal(out, process as u64);
+    out.push(b'}');
 }
 
 #[cold]
@@ -252,7 +268,7 @@ fn strings(out: &mut Vec<u8>, strings: &[String]) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::super::samples::{self, Shared};
     use super::*;
     use crate::trace::Op;

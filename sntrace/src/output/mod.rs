@@ -13,9 +13,9 @@
 //! Nothing here depends on the operating system.
 
 mod closing;
-mod event_object;
-mod number;
-mod sites;
+pub(crate) mod event_object;
+pub(crate) mod number;
+pub(crate) mod sites;
 
 pub mod escape;
 pub mod filter;

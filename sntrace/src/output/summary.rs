@@ -143,7 +143,7 @@ impl Summary {
     }
 
     /// Appends the JSON object.
-    pub(super) fn json(&self, out: &mut Vec<u8>) {
+    pub(crate) fn json(&self, out: &mut Vec<u8>) {
         // Writing numbers to memory does not fail.
         let _ = serde_json::to_writer(out, self);
     }

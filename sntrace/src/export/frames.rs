@@ -1,0 +1,103 @@
+//! Frames as formats number them: each function of each place in code once.
+//!
+//! Formats list frames in a table and stacks as numbers into it. Numbers are given as frames are
+//! met, so that what no stack of an export has is not listed. Also what all formats say of a frame
+//! alike.
+
+use std::hash::{BuildHasherDefault, Hasher};
+
+use hashbrown::HashMap;
+
+use crate::output::escape;
+use crate::trace::{SiteId, StackId, Tables};
+
+/// What stands for blocks that a child has from its parent, in formats that know allocations only.
+pub const INHERITED: &str = "[inherited by fork]";
+
+/// A function of a place: the site, and the level as [`Tables::function_name`] takes it.
+pub type Frame = (SiteId, usize);
+
+/// Numbers for frames: dense, from 0, in the order in which they were met.
+#[derive(Default)]
+pub struct Frames {
+    numbers: HashMap<u64, u32, BuildHasherDefault<NumberHasher>>,
+    frames: Vec<Frame>,
+}
+
+impl Frames {
+    /// The number of a frame.
+    pub fn number(&mut self, frame: Frame) -> u32 {
+        let (site, level) = frame;
+        // As many functions in one place would not fit in memory.
+        let key = u64::from(site.0) << 32 | u64::from(level as u32);
+        let frames = &mut self.frames;
+        *self.numbers.entry(key).or_insert_with(|| {
+            frames.push(frame);
+            frames.len() as u32 - 1
+        })
+    }
+
+    /// All of them, by number.
+    pub fn all(&self) -> &[Frame] {
+        &self.frames
+    }
+}
+
+/// The frames of a stack, inner to outer. A stack that was not taken is one nameless place.
+pub fn of_stack(tables: &Tables, stack: StackId) -> impl Iterator<Item = Frame> + '_ {
+    let nothing = tables.stacks.node(stack).is_none().then_some(NOWHERE);
+    tables.functions_of(stack).chain(nothing)
+}
+
+/// The same, outer to inner.
+pub fn outer_to_inner(tables: &Tables, stack: StackId) -> Vec<Frame> {
+    let mut frames: Vec<_> = of_stack(tables, stack).collect();
+    frames.reverse();
+    frames
+}
+
+/// The one frame of a stack that was not taken: a place that no table has.
+const NOWHERE: Frame = (SiteId(u32::MAX), 0);
+
+/// The address, for people, or nothing where none is known.
+pub fn address(tables: &Tables, site: SiteId) -> Option<u64> {
+    Some(tables.site(site).address).filter(|&address| address != 0)
+}
+
+/// `name (file:line)`, `name (in module)` or `name`, escaped for text: what Valgrind's tools show.
+pub fn described(tables: &Tables, (site, level): Frame) -> String {
+    let name = tables.function_name(site, level);
+    let name = escape::shown(&name);
+    match (tables.location(site, level), tables.file_of(site)) {
+        (Some((file, line)), _) => {
+            let file = file.rsplit('/').next().unwrap_or(file);
+            format!("{name} ({}:{line})", escape::shown(file))
+        }
+        (None, Some(module)) => format!("{name} (in {})", escape::shown(&module.path)),
+        (None, None) => name,
+    }
+}
+
+/// Spreads numbers and addresses, which nobody chooses to collide, by one multiplication.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+    #[inline]
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+    #[inline]
+    fn write_u64(&mut self, word: u64) {
+        let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 32;
+    }
+}
