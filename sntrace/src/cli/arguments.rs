@@ -15,10 +15,10 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::options::{
-    ColorChoice, Destination, DumpOptions, LineFields, LinesOptions, RecordOptions, Stacks,
-    TraceOptions,
+    ColorChoice, Destination, DumpOptions, ExportCommand, LineFields, LinesOptions, RecordOptions,
+    ReportCommand, Stacks, TraceOptions,
 };
-use read::{DumpArguments, LinesArguments};
+use read::{DumpArguments, ExportArguments, LinesArguments, ReportArguments};
 use run::{RecordArguments, RunArguments};
 
 /// Shown at the end of `--help`, and in the man page.
@@ -94,6 +94,14 @@ pub enum Command {
     /// Print the lines of a recorded trace.
     #[command(disable_help_flag = true)]
     Lines(LinesArguments),
+    /// Report what a recorded trace tells: totals, peak, leaks and more.
+    #[command(disable_help_flag = true)]
+    Report(ReportArguments),
+    /// Export a recorded trace to the format of another tool.
+    ///
+    /// docs/exports.md says what opens each.
+    #[command(disable_help_flag = true)]
+    Export(ExportArguments),
     /// Print every record of a trace file as a line of text.
     ///
     /// For who writes a reader of the format, or looks for damage.
@@ -119,10 +127,6 @@ pub enum Command {
         #[arg(short, long, action = clap::ArgAction::Help)]
         help: Option<bool>,
     },
-    #[command(hide = true, disable_help_flag = true)]
-    Report(Reserved),
-    #[command(hide = true, disable_help_flag = true)]
-    Export(Reserved),
     #[command(hide = true, disable_help_flag = true)]
     Diff(Reserved),
     #[command(hide = true, disable_help_flag = true)]
@@ -280,6 +284,8 @@ pub enum Job {
     Trace(TraceOptions),
     Record(RecordOptions),
     Lines(LinesOptions),
+    Report(ReportCommand),
+    Export(ExportCommand),
     Dump(DumpOptions),
     Completions(clap_complete::Shell),
     Man,
@@ -370,8 +376,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Job, UsageErro
         Some(Command::Record(arguments)) => arguments.try_into().map(Job::Record),
         Some(Command::Lines(arguments)) => Ok(Job::Lines(arguments.into())),
         Some(Command::Dump(arguments)) => Ok(Job::Dump(arguments.into())),
-        Some(Command::Report(_)) => Err(UsageError::Reserved("report")),
-        Some(Command::Export(_)) => Err(UsageError::Reserved("export")),
+        Some(Command::Report(arguments)) => Ok(Job::Report(arguments.into())),
+        Some(Command::Export(arguments)) => Ok(Job::Export(arguments.into())),
         Some(Command::Diff(_)) => Err(UsageError::Reserved("diff")),
         Some(Command::Check(_)) => Err(UsageError::Reserved("check")),
         Some(Command::Attach(_)) => Err(UsageError::Reserved("attach")),

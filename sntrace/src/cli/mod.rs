@@ -42,6 +42,8 @@ fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
             record::run_record(&options)
         }
         Ok(Job::Lines(options)) => read::run_lines(&options),
+        Ok(Job::Report(options)) => read::run_report(&options),
+        Ok(Job::Export(options)) => read::run_export(&options),
         Ok(Job::Dump(options)) => read::run_dump(&options),
         Ok(Job::Completions(shell)) => print(&generate::completions(shell)),
         Ok(Job::Man) => match generate::man_page() {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use sntrace_format::env::OptionBits;
 
+use crate::export::{Format, Metric};
+use crate::report::View;
 use crate::trace::file::{Recorded, StacksTaken};
 
 /// How a program is run and its events are carried, whatever becomes of them.
@@ -51,6 +53,44 @@ pub struct LinesOptions {
     pub raw_callers: bool,
     /// Whether lines are coloured.
     pub color: ColorChoice,
+}
+
+/// `sntrace report`: what an analysis of a trace found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportCommand {
+    /// The trace.
+    pub file: PathBuf,
+    /// Where the report goes.
+    pub output: Destination,
+    /// Its parts, each once.
+    pub views: Vec<View>,
+    /// Entries of each list.
+    pub top: usize,
+    /// Frames of each stack, as text.
+    pub frames: usize,
+    /// JSON instead of text.
+    pub json: bool,
+    /// A file of leaks that are known.
+    pub suppressions: Option<PathBuf>,
+    /// A trace that is not whole and exact is an error.
+    pub strict: bool,
+    /// Whether the text is coloured.
+    pub color: ColorChoice,
+}
+
+/// `sntrace export`: a trace in another tool's format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportCommand {
+    /// The trace.
+    pub file: PathBuf,
+    /// Where the export goes.
+    pub output: Destination,
+    /// The format.
+    pub format: Format,
+    /// The figure that is shown of each stack, where there is one.
+    pub metric: Metric,
+    /// A trace that is not whole and exact is an error.
+    pub strict: bool,
 }
 
 /// `sntrace dump`: a trace file's records as text.

@@ -1,16 +1,21 @@
 //! The commands that read a recorded trace.
 //!
-//! Exit statuses: 0, also when the reader of their output goes away (`sntrace lines FILE | head`); 2
-//! when the trace can't be read, or not to its end; 125 when the output can't be written.
+//! Exit statuses: 0, also when the reader of their output goes away (`sntrace lines FILE | head`); 1
+//! with `--strict` when the trace is not whole and exact; 2 when it can't be read, or not to its end; 125 when
+//! the output can't be written.
 
+use std::fs;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use super::exit_status;
-use super::options::{ColorChoice, Destination, DumpOptions, LinesOptions};
+use super::options::{Destination, DumpOptions, ExportCommand, LinesOptions, ReportCommand};
+use crate::analyze::{Analysis, AnalysisOptions, Suppressions};
+use crate::export::{self, ExportError, ExportOptions};
 use crate::messages;
 use crate::output::{
     Colour, Filter, LineOptions, Lines, OutputError, Outputs, Writer, escape, writer,
 };
+use crate::report::{self, ReportOptions};
 use crate::symbolize::RecordedCallers;
 use crate::trace::file::{self, DumpError, TraceFile};
 use crate::trace::{Item, Recording as _, TraceError};
@@ -18,6 +23,16 @@ use crate::trace::{Item, Recording as _, TraceError};
 /// `sntrace lines`.
 pub(super) fn run_lines(options: &LinesOptions) -> u8 {
     status(lines(options))
+}
+
+/// `sntrace report`.
+pub(super) fn run_report(options: &ReportCommand) -> u8 {
+    status(report(options))
+}
+
+/// `sntrace export`.
+pub(super) fn run_export(options: &ExportCommand) -> u8 {
+    status(export(options))
 }
 
 /// `sntrace dump`.
@@ -34,6 +49,12 @@ enum ReadError {
     Output(#[from] OutputError),
     #[error(transparent)]
     Filter(#[from] crate::output::FilterError),
+    #[error(transparent)]
+    Export(ExportError),
+    #[error("cannot read the suppressions in '{0}': {1}")]
+    Suppressions(String, String),
+    #[error("the trace is not whole and exact: {0}")]
+    Stained(String),
 }
 
 fn status(result: Result<(), ReadError>) -> u8 {
@@ -48,7 +69,15 @@ fn status(result: Result<(), ReadError>) -> u8 {
             messages::failure(&error, error.hint());
             exit_status::USAGE
         }
-        Err(ReadError::Filter(error)) => {
+        Err(ReadError::Export(error)) => {
+            messages::failure(&error, error.hint());
+            exit_status::SNTRACE_FAILED
+        }
+        Err(error @ ReadError::Stained(_)) => {
+            messages::failure(&error, None);
+            exit_status::RULE_FAILED
+        }
+        Err(error @ (ReadError::Filter(_) | ReadError::Suppressions(..))) => {
             messages::failure(&error, None);
             exit_status::USAGE
         }
@@ -75,10 +104,10 @@ fn lines(options: &LinesOptions) -> Result<(), ReadError> {
         Destination::Stdout => (Writer::stdout(), io::stdout().is_terminal()),
         Destination::File(path) => (Writer::open(path)?, false),
     };
-    let colour = match options.color {
-        ColorChoice::Always => Colour::Ansi,
-        ColorChoice::Auto if on_terminal => Colour::Ansi,
-        ColorChoice::Auto | ColorChoice::Never => Colour::Plain,
+    let colour = if options.color.enabled(on_terminal) {
+        Colour::Ansi
+    } else {
+        Colour::Plain
     };
     let mut outputs = Outputs::new(filter);
     outputs.add(Lines::new(
@@ -108,6 +137,72 @@ fn lines(options: &LinesOptions) -> Result<(), ReadError> {
     outputs.finish(0);
     outputs.into_failure().map_or(Ok(()), Err)?;
     Ok(replayed?)
+}
+
+fn report(options: &ReportCommand) -> Result<(), ReadError> {
+    let suppressions = match &options.suppressions {
+        Some(path) => {
+            let wrong =
+                |why: String| ReadError::Suppressions(escape::shown(&path.to_string_lossy()), why);
+            let text = fs::read_to_string(path).map_err(|error| wrong(messages::reason(&error)))?;
+            Suppressions::parse(&text).map_err(|error| wrong(error.to_string()))?
+        }
+        None => Suppressions::default(),
+    };
+    let trace = open(&options.file)?;
+    let analysis = Analysis::of(&trace, &AnalysisOptions { suppressions })?;
+    let mut out = Sheet::open(&options.output)?;
+    let on_terminal = options.output == Destination::Stdout && io::stdout().is_terminal();
+    let shown = ReportOptions {
+        views: options.views.clone(),
+        top: options.top,
+        frames: options.frames,
+        colour: if options.color.enabled(on_terminal) {
+            Colour::Ansi
+        } else {
+            Colour::Plain
+        },
+        width: report::terminal_width(),
+    };
+    let written = if options.json {
+        report::json(&trace, &analysis, &shown, &mut out.writer)
+    } else {
+        report::text(&trace, &analysis, &shown, &mut out.writer)
+    };
+    written.map_err(|source| out.failed(source))?;
+    out.finish()?;
+    refuse_stained(&trace, options.strict)
+}
+
+fn export(options: &ExportCommand) -> Result<(), ReadError> {
+    let trace = open(&options.file)?;
+    if options.output == Destination::Stdout
+        && options.format.is_binary()
+        && io::stdout().is_terminal()
+    {
+        messages::note("this format is no text: better write it to a file with -o");
+    }
+    let mut out = Sheet::open(&options.output)?;
+    let chosen = ExportOptions {
+        metric: options.metric,
+    };
+    match export::export(options.format, &trace, &chosen, &mut out.writer) {
+        Ok(()) => {}
+        Err(ExportError::Trace(error)) => return Err(error.into()),
+        Err(ExportError::Write(source)) => return Err(out.failed(source).into()),
+        Err(error) => return Err(ReadError::Export(error)),
+    }
+    out.finish()?;
+    refuse_stained(&trace, options.strict)
+}
+
+/// With `--strict`: an error if the trace does not vouch for all of itself.
+fn refuse_stained(trace: &TraceFile, strict: bool) -> Result<(), ReadError> {
+    let blemishes = trace.certificate().blemishes();
+    if strict && !blemishes.is_empty() {
+        return Err(ReadError::Stained(blemishes.join("; ")));
+    }
+    Ok(())
 }
 
 fn dump(options: &DumpOptions) -> Result<(), ReadError> {

@@ -107,6 +107,12 @@ impl Format {
         }
     }
 
+    /// Whether the format is no text.
+    #[must_use]
+    pub const fn is_binary(self) -> bool {
+        matches!(self, Self::Pprof | Self::Perfetto)
+    }
+
     /// Whether the format shows one metric, which [`ExportOptions::metric`] chooses. The others
     /// show all that they have.
     #[must_use]
