@@ -225,7 +225,8 @@ impl<'r> Builder<'r> {
     }
 
     fn mappings(&mut self) {
-        let mut limits = vec![0; self.tables.files.len()];
+        // A mapping is not empty, also of a file in which no place is known.
+        let mut limits = vec![1; self.tables.files.len()];
         for site in &self.tables.sites {
             if let Some(limit) = site.file.and_then(|file| limits.get_mut(file.0 as usize)) {
                 *limit = site.address.saturating_add(1).max(*limit);
