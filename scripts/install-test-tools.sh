@@ -14,6 +14,8 @@ packages=(
     zlib1g-dev                          # a program with zlib, shared and static
     libjemalloc2 libmimalloc2.0 libgoogle-perftools4 libtcmalloc-minimal4
     valgrind                            # a witness of the counts; the other is in libc6 itself
+    heaptrack golang-go nodejs          # readers of exports: heaptrack_print, go tool pprof,
+    protobuf-compiler                   # DHAT's viewer, protobuf without a schema
     python3 sqlite3 git xz-utils perl   # real programs
     bsdutils util-linux procps          # script, setarch, ps
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross

@@ -12,6 +12,8 @@ mod support;
 mod allocators;
 /// Bad input, full disks, killed launchers.
 mod bad_days;
+/// Exports of a recorded trace, read back by their own tools.
+mod exports;
 /// What the hook asks of its process.
 mod hook_file;
 /// Every function has its line.

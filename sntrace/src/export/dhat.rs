@@ -13,10 +13,11 @@ use std::io::{self, Write};
 
 use crate::output::number::decimal;
 use crate::output::{Summary, escape};
-use crate::trace::Recording;
+use crate::trace::{Recording, StackId};
 
 use super::aggregate::{Aggregate, AggregateExporter};
 use super::frames::Frames;
+use super::tally::Totals;
 use super::{ExportOptions, frames, jsonl, provenance};
 
 /// An exporter of it.
@@ -55,6 +56,11 @@ fn write(aggregate: &Aggregate<'_>, summary: &Summary, out: &mut dyn Write) -> i
     out.write_all(&row)?;
 
     let mut listed = Frames::default();
+    // The viewer refuses two stacks that look the same, as those that are cut off may: each of them
+    // ends in an entry of its own, and these stand before the frames.
+    let is_cut = |&(stack, _): &(StackId, Totals)| frames::is_cut(tables, stack);
+    let cut = aggregate.tally.rows().filter(is_cut).count() as u64;
+    let mut next_cut = 1;
     for (at, (stack, totals)) in aggregate.tally.rows().enumerate() {
         row.clear();
         row.extend_from_slice(if at == 0 { b"{" } else { b"\n ,{" });
@@ -77,13 +83,21 @@ fn write(aggregate: &Aggregate<'_>, summary: &Summary, out: &mut dyn Write) -> i
                 row.push(b',');
             }
             // 0 is the root.
-            decimal(&mut row, u64::from(listed.number(frame)) + 1);
+            decimal(&mut row, cut + u64::from(listed.number(frame)) + 1);
+        }
+        if frames::is_cut(tables, stack) {
+            row.push(b',');
+            decimal(&mut row, next_cut);
+            next_cut += 1;
         }
         row.extend_from_slice(b"]}");
         out.write_all(&row)?;
     }
 
     out.write_all(b"\n ]\n,\"ftbl\":\n [\"[root]\"")?;
+    for number in 1..=cut {
+        write!(out, "\n ,\"0x0: deep stack {number}\"")?;
+    }
     for &frame in listed.all() {
         row.clear();
         row.extend_from_slice(b"\n ,");
@@ -108,6 +122,7 @@ fn field(row: &mut Vec<u8>, key: &str, value: u64) {
 mod tests {
     use super::super::samples::{self, exported};
     use super::super::{Format, Metric};
+    use crate::trace::{Item, SiteId, StackId};
     use serde_json::Value;
     use std::collections::HashSet;
 
@@ -169,6 +184,30 @@ mod tests {
             assert!(seen.insert(point["fs"].to_string()));
         }
         assert!(names.contains(&"0x100F: main (a;b.c:10)".into()));
+    }
+
+    #[test]
+    fn stacks_too_deep_to_list_are_told_apart() {
+        let mut recording = samples::plain();
+        let stacks = &mut recording.tables.stacks;
+        let mut deep = StackId::EMPTY;
+        for _ in 0..2_000 {
+            deep = stacks.intern(deep, SiteId(1));
+        }
+        let deeper = stacks.intern(deep, SiteId(1));
+        let mut events = recording.items.iter_mut().filter_map(|item| match item {
+            Item::Event(event) => Some(event),
+            _ => None,
+        });
+        events.next().unwrap().stack = deep;
+        events.next().unwrap().stack = deeper;
+        let document = document(&recording);
+        let points = document["pps"].as_array().unwrap();
+        let stacks: HashSet<_> = points.iter().map(|p| p["fs"].to_string()).collect();
+        assert_eq!(stacks.len(), points.len());
+        let last = points[0]["fs"].as_array().unwrap().last().unwrap();
+        let at = last.as_u64().unwrap() as usize;
+        assert_eq!(document["ftbl"][at], "0x0: deep stack 1");
     }
 
     #[test]

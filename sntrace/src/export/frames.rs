@@ -43,10 +43,35 @@ impl Frames {
     }
 }
 
-/// The frames of a stack, inner to outer. A stack that was not taken is one nameless place.
+/// Frames of a stack that formats list, which write each stack down whole. A recursion of a hundred
+/// thousand calls that allocates at each would take the square of that; what is further out is cut
+/// off, as in a stack that could not be followed.
+pub const DEPTH_MAX: usize = 1_000;
+
+/// The frames of a stack, inner to outer. A stack that was not taken is one nameless place; one that
+/// is too deep ends as truncated.
 pub fn of_stack(tables: &Tables, stack: StackId) -> impl Iterator<Item = Frame> + '_ {
     let nothing = tables.stacks.node(stack).is_none().then_some(NOWHERE);
-    tables.functions_of(stack).chain(nothing)
+    cut(tables.functions_of(stack), (SiteId::TRUNCATED, 0)).chain(nothing)
+}
+
+/// The places of a stack likewise, with what was inlined as a part of them.
+pub fn sites_of(tables: &Tables, stack: StackId) -> impl Iterator<Item = SiteId> + '_ {
+    let nothing = tables.stacks.node(stack).is_none().then_some(NOWHERE.0);
+    cut(tables.stacks.frames(stack), SiteId::TRUNCATED).chain(nothing)
+}
+
+/// Whether [`of_stack`] cuts a stack off: then others may look the same.
+pub fn is_cut(tables: &Tables, stack: StackId) -> bool {
+    tables.functions_of(stack).nth(DEPTH_MAX).is_some()
+}
+
+fn cut<F>(frames: impl Iterator<Item = F>, end: F) -> impl Iterator<Item = F>
+where
+    F: Copy,
+{
+    let numbered = frames.take(DEPTH_MAX + 1).enumerate();
+    numbered.map(move |(at, frame)| if at == DEPTH_MAX { end } else { frame })
 }
 
 /// The same, outer to inner.
@@ -99,5 +124,43 @@ impl Hasher for NumberHasher {
     fn write_u64(&mut self, word: u64) {
         let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = mixed ^ mixed >> 32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn a_stack_without_end_is_cut_off() {
+        let (mut tables, _) = samples::tables();
+        let mut deep = |calls: usize| {
+            (0..calls).fold(StackId::EMPTY, |outer, at| {
+                tables
+                    .stacks
+                    .intern(outer, SiteId(if at % 2 == 0 { 1 } else { 8 }))
+            })
+        };
+        let (whole, more) = (deep(DEPTH_MAX), deep(5 * DEPTH_MAX));
+        assert!(!is_cut(&tables, whole) && is_cut(&tables, more));
+        assert_eq!(of_stack(&tables, whole).count(), DEPTH_MAX);
+        let frames = outer_to_inner(&tables, more);
+        assert_eq!(frames.len(), DEPTH_MAX + 1);
+        assert_eq!(frames[0].0, SiteId::TRUNCATED);
+        assert_eq!(frames[DEPTH_MAX].0, SiteId(8));
+        assert_eq!(sites_of(&tables, more).last(), Some(SiteId::TRUNCATED));
+    }
+
+    #[test]
+    fn a_stack_that_was_not_taken_is_one_place() {
+        let (tables, _) = samples::tables();
+        for nothing in [StackId::EMPTY, StackId(u32::MAX)] {
+            let names: Vec<_> = of_stack(&tables, nothing)
+                .map(|(site, level)| tables.function_name(site, level))
+                .collect();
+            assert_eq!(names, ["???"]);
+            assert_eq!(sites_of(&tables, nothing).count(), 1);
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! A recorded trace in the formats of other tools.
 //!
-//! One trait, [`Exporter`], and a file a format. [`export`] reads the trace once, from its first
+//! One trait, `Exporter`, and a file a format. [`export`] reads the trace once, from its first
 //! item to its last, hands each to the exporter and to a [`Summary`], and gives the exporter that
 //! summary at the end: what an export says in all is what a report says. A format that must know
 //! the end before its beginning (when the run ended, when the peak was) reads the trace once more
 //! before.
 //!
-//! Nothing is held by event. Memory grows with live blocks ([`ledger`]) and distinct stacks
-//! ([`tally`]), and with what a format itself lists once (heaptrack: each size at each stack); the
+//! Nothing is held by event. Memory grows with live blocks (`ledger`) and distinct stacks
+//! (`tally`), and with what a format itself lists once (heaptrack: each size at each stack); the
 //! one format that is a single table of events, Firefox's, has a limit and says so.
 //!
 //! Names, paths and command lines were chosen by the traced program. Formats that are shown as text

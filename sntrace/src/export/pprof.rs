@@ -26,7 +26,7 @@ use crate::output::{Summary, escape};
 use crate::trace::{Recording, SiteId, Tables};
 
 use super::aggregate::{Aggregate, AggregateExporter};
-use super::{ExportOptions, Metric, provenance};
+use super::{ExportOptions, Metric, frames, provenance};
 
 #[derive(Clone, PartialEq, Message)]
 struct Profile {
@@ -198,13 +198,9 @@ impl<'r> Builder<'r> {
         }
         self.mappings();
         for (stack, totals) in aggregate.tally.rows() {
-            let mut location_id: Vec<_> = self.tables.stacks.frames(stack).collect();
-            if location_id.is_empty() {
-                location_id.push(SiteId(u32::MAX));
-            }
+            let tables = self.tables;
             let sample = Sample {
-                location_id: location_id
-                    .into_iter()
+                location_id: frames::sites_of(tables, stack)
                     .map(|site| self.location(site))
                     .collect(),
                 value: [
@@ -225,7 +221,8 @@ impl<'r> Builder<'r> {
     }
 
     fn mappings(&mut self) {
-        let mut limits = vec![0; self.tables.files.len()];
+        // A mapping is not empty, also of a file in which no place is known.
+        let mut limits = vec![1; self.tables.files.len()];
         for site in &self.tables.sites {
             if let Some(limit) = site.file.and_then(|file| limits.get_mut(file.0 as usize)) {
                 *limit = site.address.saturating_add(1).max(*limit);

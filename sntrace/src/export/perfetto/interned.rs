@@ -37,7 +37,7 @@ impl<'r> Interned<'r> {
     /// Of a trace with these tables. Its mappings are the first to be written.
     pub fn new(tables: &'r Tables) -> Self {
         let mut new = InternedData::default();
-        let mut limits = vec![0; tables.files.len()];
+        let mut limits = vec![1; tables.files.len()];
         for site in &tables.sites {
             if let Some(limit) = site.file.and_then(|file| limits.get_mut(file.0 as usize)) {
                 *limit = site.address.saturating_add(1).max(*limit);

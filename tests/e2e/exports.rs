@@ -1,0 +1,304 @@
+//! Exports, read back by the tools that they are for.
+//!
+//! A program is recorded once; each format is opened by its own consumer, and what that says in all is
+//! what the trace's summary says. How names and stacks are written is tested beside each format, in
+//! `sntrace/src/export`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::programs::{Build, installed, tool};
+use crate::support::{clean, valid_by_schema};
+
+/// A recorded run and where its exports go.
+struct Trace {
+    folder: TempDir,
+    summary: Value,
+}
+
+impl Trace {
+    /// Of `deterministic.c`: one process, one thread, some leaks.
+    fn recorded() -> &'static Trace {
+        static TRACE: OnceLock<Trace> = OnceLock::new();
+        TRACE.get_or_init(|| {
+            let folder = TempDir::new().unwrap();
+            let program = Build::c("deterministic.c").path();
+            let file = folder.path().join("trace.snt");
+            let mut command = Command::new(env!("CARGO_BIN_EXE_sntrace"));
+            command.arg("record").arg("-o").arg(&file).arg("--");
+            said(clean(command.arg(program).arg("20000")));
+            let mut trace = Trace {
+                folder,
+                summary: Value::Null,
+            };
+            let document: Value =
+                serde_json::from_slice(&std::fs::read(trace.export("json", &[])).unwrap()).unwrap();
+            valid_by_schema(&document);
+            trace.summary = document["summary"].clone();
+            assert!(trace.total("allocations") > 10_000);
+            trace
+        })
+    }
+
+    fn export(&self, format: &str, options: &[&str]) -> PathBuf {
+        let out = self
+            .folder
+            .path()
+            .join(format!("out.{format}{}", options.concat()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sntrace"));
+        command
+            .arg("export")
+            .arg(self.folder.path().join("trace.snt"));
+        command.args(["--format", format]).args(options);
+        said(clean(command.arg("-o").arg(&out)));
+        out
+    }
+
+    fn total(&self, key: &str) -> u64 {
+        self.summary[key].as_u64().unwrap()
+    }
+}
+
+/// Runs a command that must succeed; its stdout.
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The number at the start of what follows `key` on a line.
+fn number_after(text: &str, key: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let digits: String = line
+        .unwrap_or_else(|| panic!("no '{key}' in:\n{text}"))
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    digits.parse().unwrap()
+}
+
+#[test]
+fn heaptrack_print_says_the_same() {
+    let trace = Trace::recorded();
+    let print = installed("/usr/bin/heaptrack_print", "heaptrack");
+    let file = trace.export("heaptrack", &[]);
+    // A line a stack: frames, then the cost.
+    let folded = trace.folder.path().join("heaptrack.folded");
+    let total = |cost: &str| -> u64 {
+        let mut command = Command::new(&print);
+        command
+            .args(["--flamegraph-cost-type", cost, "-F"])
+            .arg(&folded);
+        let text = said(clean(command.arg(&file)));
+        assert_eq!(
+            number_after(&text, "calls to allocation functions:"),
+            trace.total("allocations")
+        );
+        let lines = std::fs::read_to_string(&folded).unwrap();
+        let values = lines.lines().map(|line| line.rsplit(' ').next().unwrap());
+        values.map(|value| value.parse::<u64>().unwrap()).sum()
+    };
+    assert_eq!(total("allocations"), trace.total("allocations"));
+    assert_eq!(total("peak"), trace.total("peak_bytes"));
+    assert_eq!(total("leaked"), trace.total("leaked_bytes"));
+    // One thread: heaptrack's temporaries are ours.
+    assert_eq!(total("temporary"), trace.total("temporary_allocations"));
+}
+
+#[test]
+fn ms_print_shows_the_peak() {
+    let trace = Trace::recorded();
+    let mut command = Command::new(installed("/usr/bin/ms_print", "valgrind"));
+    let text = said(clean(command.arg(trace.export("massif", &[]))));
+    let (_, snapshots) = text.split_once("Detailed snapshots: [").unwrap();
+    let peak = snapshots
+        .split([',', ']'])
+        .find_map(|number| number.trim().strip_suffix(" (peak)"))
+        .unwrap();
+    let row: Vec<_> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|row| row.len() == 6 && row[0] == peak)
+        .unwrap();
+    let bytes: u64 = row[3].replace(',', "").parse().unwrap();
+    assert_eq!(bytes, trace.total("peak_bytes"));
+}
+
+#[test]
+fn the_dhat_viewer_builds_its_tree() {
+    /// The viewer's own script, with a document that takes everything and shows nothing.
+    const VIEWER: &str = r#"
+        const fs = require('fs'), vm = require('vm');
+        const anything = () => new Proxy(function () {}, {
+            get: (_, key) => key === Symbol.toPrimitive ? () => '' : anything(),
+            set: () => true, apply: () => anything(), construct: () => anything(),
+        });
+        const context = {
+            document: anything(), window: anything(), performance: {now: () => 0}, Intl, console,
+            text: fs.readFileSync(process.argv[2], 'utf8'),
+        };
+        vm.runInNewContext(fs.readFileSync(process.argv[1], 'utf8') + `;
+            gSelect = {selectedIndex: 0, childNodes: {0: {disabled: false}, entries: () => []}};
+            gData = JSON.parse(text);
+            buildTree();
+            console.log(JSON.stringify([gRoot._totalBlocks, gRoot._totalBytes,
+                gRoot._atTGmaxBytes, gRoot._atTEndBytes]));`, context);
+    "#;
+    let trace = Trace::recorded();
+    let script = installed("/usr/libexec/valgrind/dh_view.js", "valgrind");
+    let mut command = Command::new(installed("/usr/bin/node", "nodejs"));
+    command.arg("-e").arg(VIEWER).arg(script);
+    let text = said(clean(command.arg(trace.export("dhat", &[]))));
+    let totals: Vec<u64> = serde_json::from_str(&text).unwrap();
+    let expected = [
+        "allocations",
+        "bytes_allocated",
+        "peak_bytes",
+        "leaked_bytes",
+    ];
+    assert_eq!(totals, expected.map(|key| trace.total(key)));
+}
+
+#[test]
+fn go_tool_pprof_reads_the_profile() {
+    let trace = Trace::recorded();
+    let file = trace.export("pprof", &[]);
+    let go = installed("/usr/bin/go", "golang-go");
+    let mut command = Command::new(go);
+    command.args(["tool", "pprof", "-raw"]).arg(file);
+    // It keeps settings below the home, which must be one.
+    let home = trace.folder.path();
+    let text = said(
+        clean(&mut command)
+            .env("HOME", home)
+            .env("PPROF_TMPDIR", home),
+    );
+    let (kinds, samples) = text
+        .split_once("Samples:\n")
+        .unwrap()
+        .1
+        .split_once('\n')
+        .unwrap();
+    let kinds: Vec<_> = kinds.split([' ', '/']).step_by(2).collect();
+    let rows: Vec<Vec<u64>> = samples
+        .lines()
+        .take_while(|line| *line != "Locations")
+        .filter_map(|line| line.split_once(':'))
+        .map(|(values, _)| {
+            values
+                .split_whitespace()
+                .map(|v| v.parse().unwrap())
+                .collect()
+        })
+        .collect();
+    let sum = |kind: &str| {
+        let at = kinds.iter().position(|name| *name == kind).unwrap();
+        rows.iter().map(|row| row[at]).sum::<u64>()
+    };
+    for (kind, key) in [
+        ("alloc_objects", "allocations"),
+        ("alloc_space", "bytes_allocated"),
+        ("inuse_objects", "leaked_allocations"),
+        ("inuse_space", "leaked_bytes"),
+        ("peak_space", "peak_bytes"),
+        ("temporary_objects", "temporary_allocations"),
+    ] {
+        assert_eq!(sum(kind), trace.total(key), "{kind}");
+    }
+    assert!(text.contains("certificate:"));
+}
+
+#[test]
+fn folded_stacks_and_the_table_add_up() {
+    let trace = Trace::recorded();
+    for (metric, key) in [
+        ("peak", "peak_bytes"),
+        ("bytes", "bytes_allocated"),
+        ("allocations", "allocations"),
+        ("leaked", "leaked_bytes"),
+        ("temporary", "temporary_allocations"),
+    ] {
+        let file = trace.export("folded", &["--metric", metric]);
+        let text = std::fs::read_to_string(file).unwrap();
+        let values = text.lines().map(|line| line.rsplit(' ').next().unwrap());
+        let sum: u64 = values.map(|value| value.parse::<u64>().unwrap()).sum();
+        assert_eq!(sum, trace.total(key), "{metric}");
+        assert!(text.contains("main"), "{metric}");
+    }
+    // By Python's reader, as the one of the tests beside the format is the writer's own crate.
+    let mut command = Command::new(tool("python3"));
+    let script = "import csv, sys; rows = list(csv.DictReader(open(sys.argv[1], newline='')));\
+                  print(*(sum(int(row[key]) for row in rows) for key in sys.argv[2:]))";
+    command.args(["-c", script]).arg(trace.export("csv", &[]));
+    let text = said(clean(command.args([
+        "allocations",
+        "bytes",
+        "peak_bytes",
+        "leaked_bytes",
+    ])));
+    let expected = [
+        "allocations",
+        "bytes_allocated",
+        "peak_bytes",
+        "leaked_bytes",
+    ];
+    let expected = expected.map(|key| trace.total(key).to_string());
+    assert_eq!(text.trim_end(), expected.join(" "));
+}
+
+#[test]
+fn the_viewers_json_has_the_totals() {
+    let trace = Trace::recorded();
+    let speedscope = json(&trace.export("speedscope", &["--metric", "leaked"]));
+    let active = speedscope["activeProfileIndex"].as_u64().unwrap() as usize;
+    let profile = &speedscope["profiles"][active];
+    assert_eq!(profile["name"], "Leaked bytes");
+    assert_eq!(profile["endValue"], trace.total("leaked_bytes"));
+
+    let firefox = json(&trace.export("firefox", &[]));
+    let table = &firefox["threads"][0]["nativeAllocations"];
+    let weights = table["weight"].as_array().unwrap();
+    let weights = weights.iter().map(|weight| weight.as_i64().unwrap());
+    let retained: i64 = weights.clone().sum();
+    assert_eq!(retained as u64, trace.total("leaked_bytes"));
+    let allocated: i64 = weights.filter(|weight| *weight > 0).sum();
+    assert_eq!(allocated as u64, trace.total("bytes_allocated"));
+}
+
+/// By a reader that knows nothing of the messages: field numbers are those of Perfetto's schema.
+#[test]
+fn a_perfetto_trace_is_whole_protobuf_and_has_the_peak() {
+    let trace = Trace::recorded();
+    let file = std::fs::File::open(trace.export("perfetto", &[])).unwrap();
+    let mut command = Command::new(installed("/usr/bin/protoc", "protobuf-compiler"));
+    let text = said(clean(command.arg("--decode_raw")).stdin(file));
+    // packet 1, track_event 11, counter_value 30: the highest of all counters is the peak.
+    let highest = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("30: "))
+        .map(|value| value.parse::<u64>().unwrap())
+        .max();
+    assert_eq!(highest, Some(trace.total("peak_bytes")));
+    // packet 1, profile_packet 37, process_dumps 5, samples 2.
+    assert!(text.contains("\n  37 {\n    5 {\n"));
+}
+
+#[test]
+fn every_line_of_jsonl_is_an_event_and_the_last_the_totals() {
+    let trace = Trace::recorded();
+    let text = std::fs::read_to_string(trace.export("jsonl", &[])).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["summary"], trace.summary);
+    assert_eq!(last["certificate"]["complete"], true);
+    assert_eq!(text.lines().count() as u64, trace.total("events") + 1);
+}
