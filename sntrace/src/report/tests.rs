@@ -194,7 +194,10 @@ fn what_is_not_whole_says_so_in_every_report() {
     made.certificate.dropped_events = 3;
     made.certificate.complete = false;
     let text = shown(&made, &only(View::Errors));
-    assert!(text.contains("some of these may be no errors"), "{text}");
+    assert!(
+        text.contains("  Events are missing from the trace"),
+        "{text}"
+    );
     assert!(
         text.ends_with(
             "events, but:\n  3 events were dropped\n  the trace was cut before its end\n"
