@@ -29,6 +29,8 @@ mod run;
 pub(crate) mod samples;
 mod sites;
 mod sizes;
+#[cfg(test)]
+mod sums;
 mod suppressions;
 #[cfg(test)]
 mod tests;
