@@ -303,3 +303,30 @@ fn numbers_from_nowhere_do_no_harm() {
     assert_eq!(totals(&analysis, StackId::EMPTY).allocated.blocks, 1);
     assert_eq!(analysis.totals.peak_bytes, u64::MAX);
 }
+
+#[test]
+fn what_cannot_be_read_is_no_analysis() {
+    struct Broken(Made);
+    impl Recording for Broken {
+        fn header(&self) -> &crate::trace::Header {
+            &self.0.header
+        }
+        fn tables(&self) -> &crate::trace::Tables {
+            &self.0.tables
+        }
+        fn certificate(&self) -> &crate::trace::Certificate {
+            &self.0.certificate
+        }
+        fn replay(&self, each: &mut dyn FnMut(&crate::trace::Item)) -> Result<(), TraceError> {
+            self.0.replay(each)?;
+            Err(TraceError::Damaged {
+                path: "a.snt".into(),
+                at: 7,
+                what: "it ends here".into(),
+            })
+        }
+    }
+    let broken = Broken(Maker::default().make());
+    let error = Analysis::of(&broken, &AnalysisOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("byte 7"));
+}
