@@ -1,7 +1,7 @@
 //! What a recorded trace says about its program: one pass, one file a question.
 //!
-//! [`Analysis::of`] reads a [`Recording`] once, event by event. [`ledger`] tells what an event did to
-//! which block, [`run`] tells that to everyone who counts something. Memory is bounded by live blocks,
+//! [`Analysis::of`] reads a [`Recording`] once, event by event. `ledger` tells what an event did to
+//! which block, `run` tells that to everyone who counts something. Memory is bounded by live blocks,
 //! distinct stacks, threads and processes, never by events, and an event costs one look-up by address and
 //! a few additions: a trace of a hundred million events is a matter of seconds.
 //!
@@ -29,6 +29,8 @@ mod run;
 pub(crate) mod samples;
 mod sites;
 mod sizes;
+#[cfg(test)]
+mod sums;
 mod suppressions;
 #[cfg(test)]
 mod tests;

@@ -83,7 +83,7 @@ impl Chains {
             0 => self.begin(step.origin, step.old_bytes),
             number => number,
         };
-        let Some((_, so_far)) = self.live.get_mut(number as usize - 1) else {
+        let Some((_, so_far)) = self.at(number) else {
             return 0;
         };
         if step.new_bytes > step.old_bytes {
@@ -101,6 +101,10 @@ impl Chains {
         number
     }
 
+    fn at(&mut self, chain: u32) -> Option<&mut (StackId, Regrowth)> {
+        self.live.get_mut((chain as usize).checked_sub(1)?)
+    }
+
     fn begin(&mut self, origin: StackId, bytes: u64) -> u32 {
         let new = Regrowth {
             chains: 1,
@@ -110,7 +114,9 @@ impl Chains {
             ..Regrowth::default()
         };
         if let Some(number) = self.unused.pop() {
-            self.live[number as usize - 1] = (origin, new);
+            if let Some(place) = self.at(number) {
+                *place = (origin, new);
+            }
             return number;
         }
         self.live.push((origin, new));
@@ -128,8 +134,8 @@ impl Chains {
 
     #[cold]
     fn fold(&mut self, chain: u32) {
-        if let Some((origin, all)) = self.live.get(chain as usize - 1) {
-            self.ended.entry(origin.0).or_default().add(all);
+        if let Some(&mut (origin, all)) = self.at(chain) {
+            self.ended.entry(origin.0).or_default().add(&all);
             self.unused.push(chain);
         }
     }

@@ -73,19 +73,7 @@ impl Run {
                 forked_from,
                 ..
             } => self.begin(item, *image, *time_ns, *forked_from),
-            Item::Ended {
-                image,
-                exit,
-                live_blocks,
-                live_bytes,
-            } => self.end(
-                *image,
-                *exit,
-                Counts {
-                    blocks: *live_blocks,
-                    bytes: *live_bytes,
-                },
-            ),
+            Item::Ended { image, exit, .. } => self.end(*image, *exit),
             // Names are in the tables already.
             _ => {}
         }
@@ -292,14 +280,10 @@ impl Run {
         }
     }
 
-    fn end(&mut self, image: ImageId, exit: Exit, left: Counts) {
+    /// What was live is what the events say, as in all other figures: the item says the same, or is
+    /// not to be trusted.
+    fn end(&mut self, image: ImageId, exit: Exit) {
         let seat = self.seat(image, self.last_ns);
-        self.totals.item(&Item::Ended {
-            image: ImageId(seat + 1),
-            exit,
-            live_blocks: left.blocks,
-            live_bytes: left.bytes,
-        });
         let estate = self.ledger.end(seat);
         for &(stack, counts) in estate.inherited.iter().chain(&estate.displaced) {
             self.peak.lose(stack, counts);
@@ -320,6 +304,12 @@ impl Run {
                 thread.leaked += counts;
             }
         }
+        self.totals.item(&Item::Ended {
+            image: ImageId(seat + 1),
+            exit,
+            live_blocks: leaked.blocks,
+            live_bytes: leaked.bytes,
+        });
         if let Some(process) = self.processes.get_mut(seat as usize) {
             process.leaked += leaked;
             process.end_ns = Some(self.last_ns);

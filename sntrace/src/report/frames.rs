@@ -206,7 +206,7 @@ mod tests {
             [
                 "  small  app  (inlined)",
                 "  big  a.c:1  app",
-                "  app+0x1020  app",
+                "  app+0x1010  app",
                 "  [truncated]"
             ]
         );

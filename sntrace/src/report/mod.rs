@@ -1,7 +1,7 @@
 //! What an analysis found, for a person ([`text`]) and for a script ([`json`]).
 //!
 //! A file a view. Each is a struct of what it says: serialized it is the JSON form, whose fields
-//! `docs/report.md` describes and which keeps every number exact; written on a [`page`] it is the text, rounded,
+//! `docs/report.md` describes and which keeps every number exact; written on a page it is the text, rounded,
 //! shortened and in the width of the terminal. So both say the same. Views are made one after the other, and each
 //! holds as many entries as were asked for: a report takes no memory to speak of beside the analysis.
 //!

@@ -115,7 +115,7 @@ mod tests {
             .unwrap();
         let expected = "    BYTES  WHO
   1.0 KiB  main
-      5 B  longlonglonglon…onglonglonglong
+      5 B  longlonglonglo…nglonglonglong
     below
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);

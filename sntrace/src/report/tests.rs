@@ -194,7 +194,10 @@ fn what_is_not_whole_says_so_in_every_report() {
     made.certificate.dropped_events = 3;
     made.certificate.complete = false;
     let text = shown(&made, &only(View::Errors));
-    assert!(text.contains("some of these may be no errors"), "{text}");
+    assert!(
+        text.contains("  Events are missing from the trace"),
+        "{text}"
+    );
     assert!(
         text.ends_with(
             "events, but:\n  3 events were dropped\n  the trace was cut before its end\n"
@@ -258,6 +261,42 @@ fn both_forms_have_the_same_figures() {
             caller["bytes"].as_u64().unwrap()
         );
     }
+}
+
+/// The keys of all objects in a document, but for the totals, which `docs/json.md` describes.
+fn keys(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                found.insert(key.clone());
+                if key != "totals" {
+                    keys(value, found);
+                }
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_documentation_describes_every_key() {
+    let text = include_str!("../../../docs/report.md");
+    let words: std::collections::HashSet<_> = text
+        .split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'))
+        .collect();
+    let options = ReportOptions {
+        views: View::ALL.to_vec(),
+        ..ReportOptions::default()
+    };
+    let mut found = std::collections::BTreeSet::new();
+    keys(&as_json(&rich(), &options), &mut found);
+    assert!(found.len() > 80, "{found:?}");
+    let missing: Vec<_> = found
+        .iter()
+        .filter(|key| !words.contains(key.as_str()))
+        .collect();
+    assert_eq!(missing, Vec::<&String>::new());
 }
 
 #[test]
