@@ -31,6 +31,13 @@ pub const EXAMPLES: &str = "  Every allocation of a program, on stderr:
   The same run as JSON, ready for jq:
       sntrace --quiet -o /dev/null --json trace.json ./program
 
+  Full call stacks, recorded; what was live at the peak, what leaked:
+      sntrace record -o trace.snt ./program
+      sntrace report trace.snt --view peak,leaks
+
+  A flame graph of what was allocated:
+      sntrace export trace.snt --format folded --metric bytes | flamegraph.pl > graph.svg
+
   A program that is called like a subcommand:
       sntrace -- report
 ";
@@ -40,6 +47,10 @@ pub const EXIT_STATUS: &[(&str, &str)] = &[
     (
         "the program's own",
         "tracing worked (128+N when signal N ended it)",
+    ),
+    (
+        "1",
+        "report or export with --strict: the trace is not whole and exact",
     ),
     ("2", "wrong usage; unreadable or damaged input"),
     ("125", "sntrace itself failed before or while tracing"),
@@ -301,7 +312,7 @@ pub enum UsageError {
     #[error("cannot run 'sntrace {0}': this version does not have it yet")]
     Reserved(&'static str),
     /// Full stacks.
-    #[error("cannot take full stacks: --stacks full is not available in this version yet")]
+    #[error("cannot show full stacks in lines: they need a recording")]
     FullStacks,
     /// Two outputs that would write over each other.
     #[error("cannot write both {0} and {1} to {2}: they would mix")]
@@ -319,7 +330,10 @@ impl UsageError {
             Self::Reserved(name) => Some(format!(
                 "to trace a program of this name: sntrace -- {name}, or sntrace ./{name}"
             )),
-            Self::FullStacks => Some("--stacks caller names the function that called".to_owned()),
+            Self::FullStacks => Some(
+                "'sntrace record PROGRAM' takes them; 'sntrace export FILE --format json' writes them"
+                    .to_owned(),
+            ),
             Self::SameDestination(..) => Some("give each a file of its own".to_owned()),
         }
     }

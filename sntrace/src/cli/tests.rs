@@ -9,6 +9,7 @@ use super::arguments::{self, Job, UsageError};
 use super::options::{
     ColorChoice, Destination, LineFields, Overflow, RunOptions, Stacks, TraceOptions, Transport,
 };
+use crate::report::View;
 
 fn parse(line: &[&str]) -> Result<Job, UsageError> {
     arguments::parse(["sntrace"].iter().chain(line).map(OsString::from))
@@ -166,9 +167,7 @@ fn a_program_may_be_called_like_a_subcommand() {
 
 #[test]
 fn names_of_later_versions_are_refused_with_a_way_out() {
-    for name in [
-        "record", "lines", "report", "export", "diff", "check", "attach", "view", "dump",
-    ] {
+    for name in ["diff", "check", "attach", "view"] {
         for rest in [&[][..], &["a", "-o", "--help", "--bogus"]] {
             let text = refusal(&[&[name], rest].concat());
             assert!(text.contains("this version does not have it yet"), "{text}");
@@ -178,6 +177,52 @@ fn names_of_later_versions_are_refused_with_a_way_out() {
             );
         }
     }
+}
+
+#[test]
+fn a_recording_is_run_like_a_trace() {
+    let line = [
+        "record",
+        "-o",
+        "a",
+        "--strict",
+        "--mmap",
+        "--no-follow",
+        "prog",
+        "-o",
+        "b",
+    ];
+    let Ok(Job::Record(options)) = parse(&line) else {
+        panic!("{:?}", parse(&line));
+    };
+    assert_eq!(options.output, Some(PathBuf::from("a")));
+    assert!(options.strict && options.run.mmap && !options.run.follow);
+    assert_eq!(options.run.command, ["prog", "-o", "b"]);
+    assert!(options.hook_options().has(OptionBits::FULL_STACKS));
+}
+
+#[test]
+fn views_are_shown_once_in_the_order_of_the_command_line() {
+    let line = [
+        "report",
+        "f",
+        "--view",
+        "leaks,peak",
+        "--view",
+        "leaks",
+        "--top",
+        "3",
+    ];
+    let Ok(Job::Report(options)) = parse(&line) else {
+        panic!("{:?}", parse(&line));
+    };
+    assert_eq!(options.views, [View::Leaks, View::Peak]);
+    assert_eq!((options.top, options.json), (3, false));
+    let all = match parse(&["report", "f", "--view", "all"]) {
+        Ok(Job::Report(options)) => options.views,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(all, View::ALL);
 }
 
 #[test]
@@ -193,6 +238,12 @@ fn usage_errors_name_the_mistake() {
         &["--json", "x", "--jsonl", "x", "prog"],
         &["-o", "-", "--json", "-", "prog"],
         &["completions", "tcsh"],
+        &["completions"],
+        &["record"],
+        &["report"],
+        &["report", "f", "--view", "peaks"],
+        &["export", "f"],
+        &["export", "f", "--format", "pdf"],
     ];
     let text: String = lines
         .iter()
