@@ -76,9 +76,7 @@ fn number() -> impl Strategy<Value = u64> {
 }
 
 fn event() -> impl Strategy<Value = Item> {
-    let op = proptest::sample::select(
-        Op::ALL.iter().copied().filter(is_event).collect::<Vec<_>>(),
-    );
+    let op = proptest::sample::select(Op::ALL.iter().copied().filter(is_event).collect::<Vec<_>>());
     let who = (1..4_u32, 700..703_u32, 0..4_u32);
     let time = prop_oneof![9 => 0..2000_u64, 1 => any::<u64>()];
     let numbers = (number(), number(), number());
@@ -262,7 +260,10 @@ fn chunks_follow_each_other_without_a_seam() {
         writer.item(&item).unwrap();
         written.push(item);
     }
-    assert!(writer.bytes_written() > 1000, "chunks are written meanwhile");
+    assert!(
+        writer.bytes_written() > 1000,
+        "chunks are written meanwhile"
+    );
     let bytes = writer.finish(&symbols(), &Certificate::default()).unwrap();
     assert!(bytes.len() < written.len() * 6);
     let file = open(&bytes).unwrap();
