@@ -18,7 +18,8 @@ pub trait Recording {
     /// What the trace vouches for.
     fn certificate(&self) -> &Certificate;
 
-    /// Hands out everything in the order in which it happened. Events have [`super::Event::stack`]
+    /// Hands out everything in the order in which it happened. Events have [`super::Event::stack`],
+    /// no caller (0: its place is the innermost frame of the stack)
     /// and no frames in a batch; what they released is worked out. May be called again, and begins
     /// anew each time.
     ///

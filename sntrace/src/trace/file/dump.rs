@@ -8,11 +8,11 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::chunk::{Kind, Unpress};
-use super::decode::{EventHead, PLANES, plane_lengths};
+use super::columns::NAMES;
 use super::definitions::{self, Definition};
-use super::encode::NAMES;
 use super::fields::{Fields, Malformed};
 use super::index::Entry;
+use super::planes::{EventHead, PLANES, plane_lengths};
 use super::reader::new_tables;
 use super::symbols::{Symbol, SymbolReader};
 use super::{TraceFile, VERSION};

@@ -1,7 +1,7 @@
 //! Events and what stands among them, into the columns of a chunk.
 //!
 //! The writing side of [`super::decode`]; what both expect is in [`super::model`], which columns
-//! there are in [`Columns`].
+//! there are in [`super::columns`].
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -9,6 +9,7 @@ use std::io;
 
 use super::chunk::{self, Kind, Press, RATIO_MAX};
 use super::column::Column;
+use super::columns::{CHUNK_EVENTS, COLUMNS, Columns};
 use super::fields::{put_number, zigzag};
 use super::items::put_item;
 use super::model::{
@@ -17,59 +18,8 @@ use super::model::{
 use crate::trace::live::AddressHasher;
 use crate::trace::{Event, ImageId, Item, Op, Ownership, StackId};
 
-/// Events in a chunk.
-pub(super) const CHUNK_EVENTS: usize = 1 << 16;
 /// Bytes of what stands among the events, in a chunk.
 const CHUNK_ITEM_BYTES: usize = 1 << 20;
-
-/// The columns, in the order in which they stand in a chunk.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Columns {
-    /// 0: the thread of the event before; else its number and 1. The next new number: image and
-    /// thread id are among the rare numbers.
-    Thread,
-    /// Nanoseconds since the event before.
-    Time,
-    /// 0: as expected; else the kind's number and 1. The next new number: op and stack are among
-    /// the rare numbers.
-    Kind,
-    /// Of what allocates and of mappings: 0 as the last of its kind, 1 a rare number, else the
-    /// size and 2.
-    Size,
-    /// Of what releases, but `free`: 0 as the last of its kind, 1 that of the block, 2 a rare
-    /// number, else the size and 3.
-    ReleasedSize,
-    /// Where an obtained block lies: [`place`].
-    Place,
-    /// How far an obtained block lies from where it was expected.
-    Distance,
-    /// Which block the call was given: [`given`].
-    Given,
-    /// Of ops that have one, as a size.
-    Count,
-    /// Of ops that have one, as a size.
-    Alignment,
-    /// What is needed seldom.
-    Rare,
-}
-
-/// How many there are.
-pub(super) const COLUMNS: usize = Columns::Rare as usize + 1;
-
-/// Their names, for a dump.
-pub(super) const NAMES: [&str; COLUMNS] = [
-    "thread",
-    "time",
-    "kind",
-    "size",
-    "released size",
-    "place",
-    "distance",
-    "given",
-    "count",
-    "alignment",
-    "rare",
-];
 
 /// A live block, by its address.
 #[derive(Clone, Copy, Debug)]

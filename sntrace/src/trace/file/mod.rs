@@ -10,13 +10,14 @@
 //! * [`dump()`] shows every record as a line of text.
 //!
 //! Events are stored in columns, a number each, most of them as how they differ from what was to
-//! be expected: writer and reader keep the same expectations ([`model`]) and so never store what
+//! be expected: writer and reader keep the same expectations (`model.rs`) and so never store what
 //! both know. Nothing in a file is trusted: lengths are checked before anything is allocated by
 //! them, and what can't be right is an error with the place of its chunk.
 
 mod about;
 mod chunk;
 mod column;
+mod columns;
 mod decode;
 mod definitions;
 mod dump;
@@ -26,6 +27,7 @@ mod foreign;
 mod index;
 mod items;
 mod model;
+mod planes;
 mod reader;
 mod source;
 mod symbols;

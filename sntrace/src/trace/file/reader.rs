@@ -11,11 +11,12 @@ use std::path::Path;
 
 use super::about::{About, Recorded};
 use super::chunk::{ChunkHead, HEAD_BYTES, Kind, PAYLOAD_MAX, Unpress};
-use super::decode::{Decoder, EventHead, truncated_stacks};
+use super::decode::{Decoder, truncated_stacks};
 use super::definitions;
 use super::fields::{Fields, Malformed};
 use super::foreign::looks_like;
 use super::index::{self, Entry, TRAILER_BYTES};
+use super::planes::EventHead;
 use super::source::Source;
 use super::symbols::SymbolReader;
 use super::{MAGIC, PROLOGUE_BYTES, VERSION};
