@@ -1,6 +1,6 @@
 //! A hash for addresses and small ids.
 //!
-//! The tables of this folder are asked once or more an event, with keys that are addresses in
+//! The tables of this folder, and those of exports, are asked once or more an event, with keys that are addresses in
 //! the traced program: the default hasher's protection against chosen keys costs more than the
 //! rest of the look-up and protects nothing here, as the worst a program can do with colliding
 //! addresses is to slow down its own trace.
@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map keyed by addresses and small numbers.
-pub(super) type AddressMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
+pub(crate) type AddressMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
 
 /// The golden ratio as a 64-bit fraction: spreads keys that differ in few bits.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Multiplies and folds a word at a time.
 #[derive(Default)]
-pub(super) struct AddressHasher(u64);
+pub(crate) struct AddressHasher(u64);
 
 impl AddressHasher {
     fn mix(&mut self, word: u64) {

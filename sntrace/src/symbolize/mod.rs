@@ -19,7 +19,7 @@ mod caller;
 mod demangle;
 mod dwarf;
 mod elf;
-mod hash;
+pub(crate) mod hash;
 mod locate;
 mod meter;
 mod modules;
