@@ -13,7 +13,6 @@
 //! never released. The certificate stands in the product's name, which is shown on top.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::io::{self, Write};
 
 use fxprof_processed_profile::{
@@ -22,9 +21,10 @@ use fxprof_processed_profile::{
 };
 
 use crate::output::{Summary, escape};
+use crate::symbolize::hash::AddressMap;
 use crate::trace::{ImageId, Item, Recording, StackId, Tables};
 
-use super::frames::{Frames, INHERITED, NumberHasher};
+use super::frames::{Frames, INHERITED};
 use super::ledger::{Change, End, Ledger};
 use super::survey::Survey;
 use super::{ExportError, Exporter, Format, frames, provenance};
@@ -54,7 +54,7 @@ pub struct Firefox<'r> {
 struct Track {
     thread: ThreadHandle,
     heap: CounterHandle,
-    stacks: HashMap<(StackId, Place), StackHandle, BuildHasherDefault<NumberHasher>>,
+    stacks: AddressMap<(StackId, Place), StackHandle>,
     /// Since the graph's last point: bytes and calls.
     change: (i64, u32),
     next_point_ns: u64,
@@ -118,7 +118,7 @@ impl<'r> Firefox<'r> {
         let track = Track {
             thread,
             heap,
-            stacks: HashMap::default(),
+            stacks: AddressMap::default(),
             change: (0, 0),
             next_point_ns: time_ns,
         };

@@ -113,10 +113,10 @@ impl Format {
         matches!(self, Self::Pprof | Self::Perfetto)
     }
 
-    /// Whether the format shows one metric, which [`ExportOptions::metric`] chooses. The others
-    /// show all that they have.
+    /// Whether [`ExportOptions::metric`] makes a difference. The other formats show all that they have
+    /// at once.
     #[must_use]
-    pub const fn has_one_metric(self) -> bool {
+    pub const fn takes_metric(self) -> bool {
         matches!(self, Self::Folded | Self::Speedscope | Self::Pprof)
     }
 }

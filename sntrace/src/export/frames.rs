@@ -4,11 +4,8 @@
 //! met, so that what no stack of an export has is not listed. Also what all formats say of a frame
 //! alike.
 
-use std::hash::{BuildHasherDefault, Hasher};
-
-use hashbrown::HashMap;
-
 use crate::output::escape;
+use crate::symbolize::hash::AddressMap;
 use crate::trace::{SiteId, StackId, Tables};
 
 /// What stands for blocks that a child has from its parent, in formats that know allocations only.
@@ -20,7 +17,7 @@ pub type Frame = (SiteId, usize);
 /// Numbers for frames: dense, from 0, in the order in which they were met.
 #[derive(Default)]
 pub struct Frames {
-    numbers: HashMap<u64, u32, BuildHasherDefault<NumberHasher>>,
+    numbers: AddressMap<u64, u32>,
     frames: Vec<Frame>,
 }
 
@@ -100,30 +97,6 @@ pub fn described(tables: &Tables, (site, level): Frame) -> String {
         }
         (None, Some(module)) => format!("{name} (in {})", escape::shown(&module.path)),
         (None, None) => name,
-    }
-}
-
-/// Spreads numbers and addresses, which nobody chooses to collide, by one multiplication.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-    #[inline]
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(u64::from(word));
-    }
-    #[inline]
-    fn write_u64(&mut self, word: u64) {
-        let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ mixed >> 32;
     }
 }
 

@@ -27,11 +27,11 @@
 //! comments.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::output::{Summary, escape};
+use crate::symbolize::hash::AddressMap;
 use crate::trace::{Item, Recording, SiteId, StackId, Tables};
 
 use super::ledger::{Block, Change, End, Ledger};
@@ -47,19 +47,17 @@ pub struct Heaptrack<'r> {
     changes: Vec<Change>,
     strings: HashMap<Arc<str>, usize>,
     /// By site: its place. Place 0 is none.
-    places: HashMap<SiteId, usize, Hasher>,
+    places: AddressMap<SiteId, usize>,
     place_count: usize,
     /// By stack, and whether it inherits.
-    traces: HashMap<(StackId, bool), usize, Hasher>,
+    traces: AddressMap<(StackId, bool), usize>,
     trace_count: usize,
     /// By size and trace.
-    allocations: HashMap<(u64, usize), usize, Hasher>,
+    allocations: AddressMap<(u64, usize), usize>,
     /// The place of blocks that were not allocated.
     inherited: Option<usize>,
     written_ms: u64,
 }
-
-type Hasher = BuildHasherDefault<frames::NumberHasher>;
 
 impl<'r> Heaptrack<'r> {
     /// Writes the head.
@@ -78,11 +76,11 @@ impl<'r> Heaptrack<'r> {
             ledger: Ledger::default(),
             changes: Vec::new(),
             strings: HashMap::new(),
-            places: HashMap::default(),
+            places: AddressMap::default(),
             place_count: 0,
-            traces: HashMap::default(),
+            traces: AddressMap::default(),
             trace_count: 0,
-            allocations: HashMap::default(),
+            allocations: AddressMap::default(),
             inherited: None,
             written_ms: 0,
         })

@@ -11,11 +11,9 @@
 //! one ending as it begins. Memory is bounded by the live blocks.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 
+use crate::symbolize::hash::AddressMap;
 use crate::trace::{Event, Exit, ImageId, Item, StackId};
-
-use super::frames::NumberHasher;
 
 /// A block that was obtained and not given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +69,7 @@ struct Entry {
     inherited: bool,
 }
 
-type Blocks = hashbrown::HashMap<u64, Entry, BuildHasherDefault<NumberHasher>>;
+type Blocks = AddressMap<u64, Entry>;
 
 /// See the module.
 #[derive(Default)]
@@ -166,10 +164,10 @@ impl Ledger {
             let block = new.block(event.image, event.block);
             each(Change::Begin(block));
             match blocks.entry(event.block) {
-                hashbrown::hash_map::Entry::Vacant(place) => {
+                std::collections::hash_map::Entry::Vacant(place) => {
                     place.insert(new);
                 }
-                hashbrown::hash_map::Entry::Occupied(_) => each(released_by(block, false)),
+                std::collections::hash_map::Entry::Occupied(_) => each(released_by(block, false)),
             }
         }
     }

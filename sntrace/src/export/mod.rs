@@ -37,6 +37,8 @@ mod tally;
 
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, BufWriter, Write};
 

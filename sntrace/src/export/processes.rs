@@ -1,17 +1,13 @@
 //! Which process an event is of.
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
-
 use crate::output::{Process, escape};
+use crate::symbolize::hash::AddressMap;
 use crate::trace::{ImageId, Item};
-
-use super::frames::NumberHasher;
 
 /// The processes that run, without their names, which events do not tell.
 #[derive(Default)]
 pub struct Processes {
-    running: HashMap<ImageId, Process, BuildHasherDefault<NumberHasher>>,
+    running: AddressMap<ImageId, Process>,
 }
 
 impl Processes {

@@ -1,6 +1,6 @@
 //! A hash for addresses and small ids.
 //!
-//! The tables of this folder are asked once or more an event, with keys that are addresses in
+//! The tables of this folder, and those of exports, are asked once or more an event, with keys that are addresses in
 //! the traced program: the default hasher's protection against chosen keys costs more than the
 //! rest of the look-up and protects nothing here, as the worst a program can do with colliding
 //! addresses is to slow down its own trace.

@@ -4,14 +4,14 @@
 //! packet stays small. Functions that were inlined are frames of their own at one address.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::output::escape;
+use crate::symbolize::hash::AddressMap;
 use crate::trace::{StackId, Tables};
 
-use super::super::frames::{self, Frames, INHERITED, NumberHasher};
+use super::super::frames::{self, Frames, INHERITED};
 use super::messages::{
     Callstack, Frame, InternedData, InternedString, Mapping, NEEDS_STATE, TracePacket,
 };
@@ -29,7 +29,7 @@ pub struct Interned<'r> {
     frames: Frames,
     /// How many frames were written or gathered.
     known_frames: usize,
-    stacks: HashMap<(StackId, bool), u64, BuildHasherDefault<NumberHasher>>,
+    stacks: AddressMap<(StackId, bool), u64>,
     inherited: Option<u64>,
 }
 
@@ -70,7 +70,7 @@ impl<'r> Interned<'r> {
             sources: HashMap::new(),
             frames: Frames::default(),
             known_frames: 0,
-            stacks: HashMap::default(),
+            stacks: AddressMap::default(),
             inherited: None,
         }
     }

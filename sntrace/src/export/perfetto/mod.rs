@@ -20,12 +20,12 @@ mod messages;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::BuildHasherDefault;
 use std::io::{self, Write};
 
 use prost::Message as _;
 
 use crate::output::{Summary, escape};
+use crate::symbolize::hash::AddressMap;
 use crate::trace::{Exit, ImageId, Item, Recording, StackId};
 
 use self::counter::Counter;
@@ -36,7 +36,6 @@ use self::messages::{
     STATE_CLEARED, TYPE_COUNTER, TYPE_INSTANT, TracePacket, TrackDescriptor, TrackEvent,
     UNIT_SIZE_BYTES,
 };
-use super::frames::NumberHasher;
 use super::ledger::{Change, End, Ledger};
 use super::survey::Survey;
 use super::{ExportError, Exporter, processes, provenance};
@@ -72,7 +71,7 @@ struct Track {
 }
 
 /// By stack, and whether it inherits.
-type Stacks = HashMap<(StackId, bool), Sample, BuildHasherDefault<NumberHasher>>;
+type Stacks = AddressMap<(StackId, bool), Sample>;
 
 #[derive(Clone, Copy, Default)]
 struct Sample {
