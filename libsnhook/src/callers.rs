@@ -9,6 +9,7 @@
 
 use core::sync::atomic::Ordering;
 
+use sntrace_format::stack::LAST_STACK_MAX;
 use sntrace_format::verdict::{self, Verdict};
 
 use crate::modules;
@@ -58,24 +59,11 @@ pub fn collect(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
 
 #[inline(never)]
 fn follow(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
-    let sp = site.sp_after_return();
     state.stack_window.cover(site.sp);
-    let first = Registers {
-        ip: site.ra as u64,
-        sp: sp as u64,
-        fp: site.fp as u64,
-    };
-    let stack = Stack {
-        low: site.sp as u64,
-        high: (site.sp + STACK_MAX) as u64,
-    };
-    let mut walker = Walker::new(first, stack);
+    let mut walker = Walker::new(first_registers(site), stack_bounds(site));
     for _ in 0..UNJUDGED_FRAMES {
-        let step = {
-            let own = Own { state };
-            walker.next(&own)
-        };
-        match step {
+        let window = &state.stack_window;
+        match walker.next(&Own { window }) {
             Step::Frame(frame) => {
                 modules::announce(state, frame.ip as usize, site.sp);
                 let room = frames.push(frame.ip);
@@ -93,9 +81,84 @@ fn follow(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
     }
 }
 
+/// Where a walk begins.
+#[inline(always)]
+pub fn first_registers(site: &Site) -> Registers {
+    Registers {
+        ip: site.ra as u64,
+        sp: site.sp_after_return() as u64,
+        fp: site.fp as u64,
+    }
+}
+
+/// The bounds of the stack that a walk begins on. Every word is checked when it is read, so they
+/// need not be exact.
+#[inline(always)]
+pub fn stack_bounds(site: &Site) -> Stack {
+    Stack {
+        low: site.sp as u64,
+        high: (site.sp as u64).saturating_add(STACK_MAX as u64),
+    }
+}
+
+/// The bounds of another stack that a walk comes to.
+pub fn other_stack(sp: u64) -> Option<Stack> {
+    Some(Stack {
+        low: sp,
+        high: sp.checked_add(STACK_MAX as u64)?,
+    })
+}
+
+/// Eight bytes of code, if they can be read.
+pub fn code(address: u64) -> Option<[u8; 8]> {
+    let address = address as usize;
+    if !sys::is_readable(address) || !sys::is_readable(address.checked_add(7)?) {
+        return None;
+    }
+    // SAFETY: eight readable bytes, as the kernel has just found.
+    Some(unsafe { (address as *const [u8; 8]).read_unaligned() })
+}
+
+/// Announces every frame of the stack, so that all its rules are known as well.
+#[cold]
+#[inline(never)]
+pub fn announce_stack(state: &mut ThreadState, site: &Site) {
+    let mut frames = 0;
+    let _ = each_frame(state, site, |_| {
+        frames += 1;
+        frames < LAST_STACK_MAX
+    });
+}
+
+/// Shows every return address beyond the caller, announced, to `each`, until it says false. Returns
+/// whether the stack goes on where the walk ended.
+pub fn each_frame(
+    state: &mut ThreadState,
+    site: &Site,
+    mut each: impl FnMut(u64) -> bool,
+) -> bool {
+    modules::announce(state, site.ra, site.sp);
+    state.stack_window.cover(site.sp);
+    let mut walker = Walker::new(first_registers(site), stack_bounds(site));
+    loop {
+        let window = &state.stack_window;
+        match walker.next(&Own { window }) {
+            Step::Frame(frame) => {
+                modules::announce(state, frame.ip as usize, site.sp);
+                if !each(frame.ip) {
+                    return true;
+                }
+            }
+            Step::End => return false,
+            Step::Truncated => return true,
+        }
+    }
+}
+
 /// This process, as the unwinder sees it.
-struct Own<'a> {
-    state: &'a ThreadState,
+pub struct Own<'a> {
+    /// What can be read of the stack.
+    pub window: &'a StackWindow,
 }
 
 impl Target for Own<'_> {
@@ -103,7 +166,7 @@ impl Target for Own<'_> {
 
     #[inline(always)]
     fn read(&self, address: u64) -> Option<u64> {
-        self.state.stack_window.read(address as usize)
+        self.window.read(address as usize)
     }
 
     #[inline(always)]
@@ -116,20 +179,11 @@ impl Target for Own<'_> {
     }
 
     fn code(&self, address: u64) -> Option<[u8; 8]> {
-        let address = address as usize;
-        if !sys::is_readable(address) {
-            return None;
-        }
-        // SAFETY: eight readable bytes, as the kernel has just found.
-        Some(unsafe { (address as *const [u8; 8]).read_unaligned() })
+        code(address)
     }
 
     fn stack(&self, sp: u64) -> Option<Stack> {
-        // Every word is checked when it is read, so the bounds need not be exact.
-        Some(Stack {
-            low: sp,
-            high: sp.checked_add(STACK_MAX as u64)?,
-        })
+        other_stack(sp)
     }
 }
 
@@ -152,6 +206,12 @@ impl StackWindow {
             return;
         }
         self.move_to(sp);
+    }
+
+    /// Whether everything from `low` up to `high` is known to be readable.
+    #[inline(always)]
+    pub fn contains(&self, low: u64, high: u64) -> bool {
+        low as usize >= self.low.get() && high as usize <= self.high.get()
     }
 
     #[cold]

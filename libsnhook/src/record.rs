@@ -18,6 +18,7 @@ use sntrace_format::ring::Producer;
 use sntrace_format::verdict;
 
 use crate::callers;
+use crate::full;
 use crate::platform::clock;
 use crate::state;
 use crate::thread::{self, ThreadState, Writer};
@@ -201,6 +202,9 @@ pub fn note_further(
     third: u64,
 ) {
     let (site, operands) = (&Site { sp, fp, ra }, [first, second, third]);
+    if state::has(OptionBits::FULL_STACKS) {
+        return full::note(state, site, op, block, size, operands);
+    }
     let mut frames = Frames::new();
     if state.main.may_have_room() {
         callers::collect(state, site, &mut frames);
@@ -238,8 +242,8 @@ fn note_rarely(
         callers::collect(state, site, frames);
     }
     match thread::writer(state) {
-        Writer::Lane(lane) => put(
-            lane,
+        Writer::Lane(index) => put(
+            state.lane(index).0,
             op,
             block,
             size,
@@ -302,6 +306,9 @@ fn replace_further(
     third: u64,
     call: impl FnOnce() -> usize,
 ) -> usize {
+    if state::has(OptionBits::FULL_STACKS) {
+        return full::note_replacing(state, site, op, old, size, third, call);
+    }
     let mut frames = Frames::new();
     let Some(state) = thread::attached(state) else {
         return call();
@@ -309,8 +316,8 @@ fn replace_further(
     callers::collect(state, site, &mut frames);
     // Whatever room there was, it is the right lane that counts from here on.
     match thread::writer(state) {
-        Writer::Lane(lane) => replace_in(
-            lane,
+        Writer::Lane(index) => replace_in(
+            state.lane(index).0,
             site,
             op,
             old,

@@ -11,7 +11,9 @@
 /// * 2: the control message `Exec`.
 /// * 3: narrow events carry the whole block address and 16 bits of the size; `progress` counts
 ///   bytes; the verdict board is indexed by the address itself.
-pub const PROTOCOL_VERSION: u32 = 3;
+/// * 4: full stacks, as differences: the word about frames counts 16 bits and says how many
+///   frames are kept, the op `Stack`, the control message `StackDifference`.
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// First eight bytes of the segment: `SNTRACE` and a zero, read as little-endian.
 pub const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"SNTRACE\0");

@@ -155,6 +155,9 @@ impl ThreadState {
         for lane in core::iter::once(&mut self.main).chain(&mut self.nested) {
             lane.abandon_record();
         }
+        for stack in core::iter::once(&mut self.main_stack).chain(&mut self.nested_stacks) {
+            stack.forget();
+        }
     }
 }
 

@@ -20,7 +20,7 @@ mod room;
 mod start;
 
 pub use attach::forked;
-pub use room::{Writer, control, ring_doorbell, writer};
+pub use room::{LaneIndex, Writer, control, ring_doorbell, writer, writer_of};
 pub use start::{begin_process, start};
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -29,6 +29,7 @@ use sntrace_format::ring::Producer;
 
 use self::attach::attach;
 use crate::callers::StackWindow;
+use crate::last_stack::LastStack;
 use crate::modules;
 use crate::platform::thread_slot;
 use crate::record::Site;
@@ -64,6 +65,10 @@ pub struct ThreadState {
     attached: bool,
     /// Lanes for events of signal handlers that interrupt a record.
     nested: [Producer; NESTED_LANES],
+    /// The main lane's last stack.
+    pub main_stack: LastStack,
+    /// The nested lanes' last stacks.
+    nested_stacks: [LastStack; NESTED_LANES],
 }
 
 /// What a hooked function is to do.
@@ -78,6 +83,15 @@ pub enum Entered {
 pub const OUTSIDE: usize = 0;
 
 impl ThreadState {
+    /// A lane and its last stack, by what [`Writer::Lane`] says.
+    pub fn lane(&mut self, index: LaneIndex) -> (&mut Producer, &mut LastStack) {
+        let nested = self.nested.iter_mut().zip(&mut self.nested_stacks);
+        match index.0.checked_sub(1).and_then(|at| nested.skip(at).next()) {
+            Some(lane) => lane,
+            None => (&mut self.main, &mut self.main_stack),
+        }
+    }
+
     /// The real function is about to be called; returns what [`ThreadState::leave_allocator`]
     /// wants back.
     #[inline(always)]

@@ -20,10 +20,15 @@ const WAIT_MS: i64 = 100;
 /// After so many such sleeps without a sign of life the launcher is taken for dead.
 const WAITS_MAX: u32 = 10;
 
+/// One of a thread's lanes: 0 is the main one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneIndex(pub(super) usize);
+
 /// Where the next record of this thread goes.
-pub enum Writer<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
     /// Into this lane, which is claimed and has room.
-    Lane(&'a mut Producer),
+    Lane(LaneIndex),
     /// Through the pipe.
     Pipe,
     /// It is lost, and has been counted.
@@ -31,43 +36,46 @@ pub enum Writer<'a> {
 }
 
 /// Finds room for an event of an attached thread, waiting for the launcher if need be.
-pub fn writer(state: &mut ThreadState) -> Writer<'_> {
-    room(state, EVENT_WORDS_MAX)
+pub fn writer(state: &mut ThreadState) -> Writer {
+    writer_of(state, EVENT_WORDS_MAX)
 }
 
-fn room(state: &mut ThreadState, words: u64) -> Writer<'_> {
+/// Finds room for a record of so many words, as [`writer`] does.
+pub fn writer_of(state: &mut ThreadState, words: u64) -> Writer {
     match state::mode() {
         Mode::Pipe => return Writer::Pipe,
         Mode::Shared => {}
         Mode::Off | Mode::Asleep => return Writer::Nowhere,
     }
-    let lane = if state.main.is_claimed() {
+    let index = if state.main.is_claimed() {
         nested_lane(&mut state.nested)
     } else {
-        Some(&mut state.main)
+        Some(LaneIndex(0))
     };
-    match lane {
-        Some(lane) if lane.has_lane() => {
-            if wait_for_room(lane, words) {
-                Writer::Lane(lane)
+    if let Some(index) = index {
+        let (lane, _) = state.lane(index);
+        if lane.has_lane() {
+            return if wait_for_room(lane, words) {
+                Writer::Lane(index)
             } else {
                 Writer::Nowhere
-            }
-        }
-        // More threads than lanes: the pipe, if there is one.
-        _ if pipe::open() => Writer::Pipe,
-        _ => {
-            if let Some(header) = state::run_header() {
-                header.lost_events.fetch_add(1, Ordering::Relaxed);
-            }
-            Writer::Nowhere
+            };
         }
     }
+    // More threads than lanes: the pipe, if there is one.
+    if pipe::open() {
+        return Writer::Pipe;
+    }
+    if let Some(header) = state::run_header() {
+        header.lost_events.fetch_add(1, Ordering::Relaxed);
+    }
+    Writer::Nowhere
 }
 
 /// A lane that no interrupted record is using.
-fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<&mut Producer> {
-    let lane = lanes.iter_mut().find(|lane| !lane.is_claimed())?;
+fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<LaneIndex> {
+    let index = lanes.iter().position(|lane| !lane.is_claimed())?;
+    let lane = lanes.get_mut(index)?;
     if !lane.has_lane() {
         let mask = sys::block_signals();
         *lane = claim_lane(image::current()?);
@@ -85,7 +93,7 @@ fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<&mut Producer> {
             );
         }
     }
-    Some(lane)
+    Some(LaneIndex(index + 1))
 }
 
 /// Makes room in a lane and claims it. False: the event is not to be recorded.
@@ -102,7 +110,7 @@ fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
         if state::mode() != Mode::Shared {
             return false;
         }
-        if state::has(OptionBits::OVERFLOW_DROP) && words <= EVENT_WORDS_MAX {
+        if state::has(OptionBits::OVERFLOW_DROP) && words < CONTROL_WORDS_MAX {
             lane.count_drop();
             ring_doorbell(true);
             return false;
@@ -149,8 +157,8 @@ pub fn ring_doorbell(always: bool) {
 
 /// Writes a control record of this thread.
 pub fn control(state: &mut ThreadState, time: u64, message: &Control<'_>) {
-    match room(state, CONTROL_WORDS_MAX) {
-        Writer::Lane(lane) => put_control(lane, time, message),
+    match writer_of(state, CONTROL_WORDS_MAX) {
+        Writer::Lane(index) => put_control(state.lane(index).0, time, message),
         Writer::Pipe => pipe::send_control(time, message),
         Writer::Nowhere => {}
     }

@@ -11,8 +11,9 @@
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sntrace_format::control::{CONTROL_WORDS_MAX, Control, write_control};
-use sntrace_format::pipe::{HEADER_WORDS, MessageHeader};
-use sntrace_format::record::{EVENT_WORDS_MAX, Event, write_event};
+use sntrace_format::pipe::{HEADER_WORDS, MESSAGE_WORDS_MAX, MessageHeader};
+use sntrace_format::record::{EVENT_WORDS_MAX, Event, write_event, write_event_with};
+use sntrace_format::stack::{STACK_FRAMES_MAX, StackWord};
 
 use crate::platform::sys;
 use crate::state::{self, Mode};
@@ -65,6 +66,19 @@ pub fn send_event(_state: &mut ThreadState, event: &Event, frames: &[u64], trunc
         return;
     };
     let words = write_event(slot, event, frames, truncated);
+    send(&message, words);
+}
+
+/// Sends an event with all of its stack that a message can hold.
+pub fn send_whole(event: &Event, frames: &[u64], truncated: bool) {
+    let message = [const { AtomicU64::new(0) }; MESSAGE_WORDS_MAX];
+    let change = StackWord {
+        count: frames.len().min(STACK_FRAMES_MAX) as u16,
+        truncated: truncated || frames.len() > STACK_FRAMES_MAX,
+        kept: 0,
+    };
+    let listed = frames.iter().copied().take(STACK_FRAMES_MAX);
+    let words = write_event_with(&message[HEADER_WORDS..], event, Some(change), listed);
     send(&message, words);
 }
 

@@ -258,6 +258,13 @@ impl Producer {
         self.limit = self.granted;
     }
 
+    /// Ends a claim under which nothing was written.
+    #[inline(always)]
+    pub fn release_claim(&mut self) {
+        compiler_fence(Ordering::SeqCst);
+        self.limit = self.granted;
+    }
+
     #[inline(always)]
     fn advance(&mut self, words: u64) {
         self.next += words * WORD;
