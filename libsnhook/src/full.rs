@@ -175,6 +175,7 @@ fn give_back(lane: &mut Producer, stack: &mut LastStack, made: &Result<Differenc
 /// Claims a lane and makes its last stack the one that is wanted, whatever it takes.
 fn ready(state: &mut ThreadState, site: &Site) -> Ready {
     let (mut unknown, mut words) = (Unknown::Stop, EVENT_WORDS_MAX);
+    let mut announced = 0;
     loop {
         let index = match thread::writer_of(state, words) {
             Writer::Lane(index) => index,
@@ -182,7 +183,11 @@ fn ready(state: &mut ThreadState, site: &Site) -> Ready {
             Writer::Nowhere => return Ready::Nowhere,
         };
         let (lane, stack) = state.lane(index);
-        let made = stack.update(site, EPOCH.load(Ordering::Acquire), unknown);
+        let epoch = EPOCH.load(Ordering::Acquire);
+        if announced != epoch {
+            unknown = Unknown::Stop;
+        }
+        let made = stack.update(site, epoch, unknown);
         match made {
             Ok(difference) if difference.listed() <= FRAMES_MAX => {
                 if state::has(OptionBits::VERIFY_STACKS) {
@@ -200,7 +205,7 @@ fn ready(state: &mut ThreadState, site: &Site) -> Ready {
             Err(Obstacle::Unannounced) => {
                 give_back(lane, stack, &made);
                 callers::announce_stack(state, site);
-                unknown = Unknown::LookUp;
+                (unknown, announced) = (Unknown::LookUp, epoch);
             }
             Err(Obstacle::NoMemory) => {
                 give_back(lane, stack, &made);

@@ -78,6 +78,8 @@ impl Destination {
 pub enum Stacks {
     /// The function that called, looking past wrappers.
     Caller,
+    /// All of it, with every event.
+    Full,
     /// Nothing: lines show no CALLER.
     None,
 }
@@ -140,6 +142,7 @@ impl TraceOptions {
                 self.raw_callers || self.stacks == Stacks::None,
                 OptionBits::RAW_CALLERS,
             ),
+            (self.stacks == Stacks::Full, OptionBits::FULL_STACKS),
             (self.mmap, OptionBits::MMAP),
             (self.overflow == Overflow::Drop, OptionBits::OVERFLOW_DROP),
             (!self.follow, OptionBits::NO_FOLLOW),

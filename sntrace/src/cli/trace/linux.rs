@@ -15,7 +15,9 @@ use crate::cli::options::{ColorChoice, Destination, Overflow, Stacks, Transport}
 use crate::collect::pipe::PipeReader;
 use crate::collect::segment::Segment;
 use crate::collect::ticks::Clock;
-use crate::collect::{Boards, Collector, Downstream, Statistics, Supervision};
+use crate::collect::{
+    Boards, Collector, Downstream, StackDepth, StackDifference, Statistics, Supervision,
+};
 use crate::launch::{self, Launch, Program, RunDirectory, Running, Untraced};
 use crate::messages;
 use crate::output::{
@@ -27,6 +29,8 @@ use crate::trace::{Batch, Exit, ImageId, Item};
 
 /// Batches on their way from the collector to the presenter: enough to ride out a slow write.
 const BATCHES: usize = 8;
+/// With `1`, full stacks are verified.
+const VERIFY_VARIABLE: &str = "SNTRACE_VERIFY_STACKS";
 /// From so many processors on, collecting and presenting are two threads. With fewer, a second
 /// one would only take a processor from the program.
 const PROCESSORS_FOR_TWO: usize = 4;
@@ -61,7 +65,12 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
         environment: &environment,
         follow: options.follow,
     };
-    let mut collector = Collector::new(run.segment.clone(), run.pipe.take(), run.clock);
+    let depth = if options.stacks == Stacks::Full {
+        StackDepth::Full
+    } else {
+        StackDepth::Callers
+    };
+    let mut collector = Collector::new(run.segment.clone(), run.pipe.take(), run.clock, depth);
     let watch = Watch {
         boards: collector.boards(),
         untraced: Untraced::default(),
@@ -82,16 +91,25 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
         (_, true) => Naming::Raw,
         _ => Naming::PastWrappers,
     };
+    let plan = Presentation {
+        depth,
+        naming,
+        watch,
+        outputs,
+    };
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (statistics, finished) = if processors < PROCESSORS_FOR_TWO {
         let locator = Locator::default();
-        let mut presenter = Presenter::new(&locator, naming, watch, outputs);
+        let mut presenter = plan.presenter(&locator);
         let statistics = collector.run(&running, &mut presenter);
         (statistics, Some(Finished::of(presenter)))
     } else {
-        in_two_threads(&mut collector, &running, naming, watch, outputs)
+        in_two_threads(&mut collector, &running, plan)
     };
-    let clean = finished.is_some_and(|finished| finished.report(options, &statistics));
+    let mut clean = finished.is_some_and(|finished| finished.report(options, &statistics));
+    if verifies_stacks(options) {
+        clean &= report_stacks(&statistics, collector.first_difference());
+    }
     if !running.all_gone() {
         // Processes that go on untraced still load the hook when they start others.
         run.directory.leave_behind();
@@ -105,13 +123,29 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
     ))
 }
 
+/// What a presenter is made of, on its way to the thread that has the locator.
+struct Presentation {
+    depth: StackDepth,
+    naming: Naming,
+    watch: Watch,
+    outputs: Outputs,
+}
+
+impl Presentation {
+    fn presenter(self, locator: &Locator) -> Presenter<'_, Watch> {
+        let presenter = Presenter::new(locator, self.naming, self.watch, self.outputs);
+        match self.depth {
+            StackDepth::Callers => presenter,
+            StackDepth::Full => presenter.with_full_stacks(),
+        }
+    }
+}
+
 /// Collects here and presents in a thread of its own.
 fn in_two_threads(
     collector: &mut Collector,
     running: &Running,
-    naming: Naming,
-    watch: Watch,
-    outputs: Outputs,
+    plan: Presentation,
 ) -> (Statistics, Option<Finished>) {
     let (sender, receiver) = crossbeam_channel::bounded::<Batch>(BATCHES);
     // Batches that were presented come back, so that their memory is used again.
@@ -120,7 +154,7 @@ fn in_two_threads(
         let presenting = std::thread::Builder::new().name("present".into());
         let presenter = presenting.spawn_scoped(scope, move || {
             let locator = Locator::default();
-            let mut presenter = Presenter::new(&locator, naming, watch, outputs);
+            let mut presenter = plan.presenter(&locator);
             for mut batch in &receiver {
                 presenter.take(&mut batch);
                 let _ = returned.try_send(batch);
@@ -167,6 +201,37 @@ impl Downstream for Presenter<'_, Watch> {
     fn idle(&mut self) {
         self.outputs().flush();
     }
+}
+
+/// Whether every stack is compared with one that is walked anew: for who works on the hook.
+fn verifies_stacks(options: &TraceOptions) -> bool {
+    options.stacks == Stacks::Full
+        && std::env::var_os(VERIFY_VARIABLE).is_some_and(|value| value == "1")
+}
+
+/// Says what came of comparing the stacks. False if any was wrong.
+fn report_stacks(statistics: &Statistics, first: Option<&StackDifference>) -> bool {
+    messages::note(format!(
+        "stacks verified: {}, differences: {}",
+        statistics.stacks_verified, statistics.stacks_different
+    ));
+    let list = |frames: &[u64]| {
+        let frames: Vec<String> = frames.iter().map(|frame| format!("{frame:#x}")).collect();
+        frames.join(" ")
+    };
+    if let Some(first) = first {
+        messages::error(
+            format_args!("a stack of image {} is wrong", first.image),
+            format_args!(
+                "{} frames are as walked; reused: {}; walked: {}",
+                first.same,
+                list(&first.reused),
+                list(&first.walked)
+            ),
+            Some("this is a fault of sntrace's; please report it"),
+        );
+    }
+    statistics.stacks_different == 0
 }
 
 fn status(
@@ -318,6 +383,8 @@ impl Run {
                 options.raw_callers || options.stacks == Stacks::None,
                 OptionBits::RAW_CALLERS,
             ),
+            (options.stacks == Stacks::Full, OptionBits::FULL_STACKS),
+            (verifies_stacks(options), OptionBits::VERIFY_STACKS),
             (options.mmap, OptionBits::MMAP),
             (
                 options.overflow == Overflow::Drop,

@@ -2,9 +2,10 @@
 
 use super::journal::{Emitted, Entry};
 use super::source::{Head, HeadKind, Queue, Source};
-use super::{Missing, Orderer, Other, Patience};
+use super::{Missing, Orderer, Other, Patience, StackDepth};
 use crate::collect::live::{Block, LiveBlocks};
 use crate::collect::ticks::Timeline;
+use crate::trace::lanes::SAME_STACK;
 use crate::trace::{Batch, Event, ImageId, Item};
 
 /// The addresses of an image whose owner changed; 0 for none.
@@ -67,6 +68,10 @@ impl Orderer {
         let last_ns = self.last_ns;
         self.last_ns = last_ns.max(timeline.nanoseconds(time));
         let first_frame = out.frames.len() as u32;
+        if self.depth == StackDepth::Full {
+            let kept = head.kept.unwrap_or(SAME_STACK);
+            out.frames.push(at as u64 | u64::from(kept) << 32);
+        }
         match &source.queue {
             Queue::Lane(words) => {
                 if head.frames.0 < head.frames.1 {
@@ -91,7 +96,7 @@ impl Orderer {
             released: released.map(|block| block.bytes),
             temporary,
         }));
-        let (thread, end) = (head.thread, head.end);
+        let (thread, end, truncated) = (head.thread, head.end, head.truncated);
         let place = source.place();
         let mut message = None;
         match &mut source.queue {
@@ -127,6 +132,9 @@ impl Orderer {
             });
         }
         source.clock = time;
+        if self.depth == StackDepth::Full {
+            source.speaker.truncated = truncated;
+        }
         source.load_head();
         Ok((image, [obtained, given_back]))
     }

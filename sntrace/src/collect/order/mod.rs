@@ -97,6 +97,16 @@ pub struct OrderStatistics {
     pub unsolved: u64,
 }
 
+/// What the events' frames are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StackDepth {
+    /// The frames beyond the caller that its name may take.
+    #[default]
+    Callers,
+    /// All frames, as a difference to the last stack of the same lane: see [`crate::trace::lanes`].
+    Full,
+}
+
 /// In ticks, how long who waits.
 #[derive(Clone, Copy)]
 struct Patience {
@@ -108,6 +118,7 @@ struct Patience {
 /// Merges sources. See the module.
 #[derive(Debug)]
 pub struct Orderer {
+    depth: StackDepth,
     sources: Vec<Source>,
     /// When whose turn is: time, source, and the source's number of the entry. An entry with
     /// another number is out of date.
@@ -141,10 +152,17 @@ impl Default for Orderer {
 }
 
 impl Orderer {
-    /// Without sources.
+    /// Without sources; frames are those that a caller's name takes.
     #[must_use]
     pub fn new() -> Self {
+        Self::of(StackDepth::Callers)
+    }
+
+    /// Without sources.
+    #[must_use]
+    pub fn of(depth: StackDepth) -> Self {
         Self {
+            depth,
             sources: Vec::new(),
             schedule: BinaryHeap::new(),
             active: Vec::new(),
@@ -165,7 +183,8 @@ impl Orderer {
 
     /// A new source, a lane.
     pub fn add_source(&mut self) -> SourceId {
-        SourceId(self.add(Queue::Lane(WordQueue::default())) as usize)
+        let number = self.sources.len() as u32;
+        SourceId(self.add(Queue::Lane(WordQueue::of_lane(number))) as usize)
     }
 
     fn add(&mut self, queue: Queue) -> u32 {

@@ -15,6 +15,7 @@ use sntrace_format::record::{
 use sntrace_format::ring::RING_WORDS;
 
 use super::Other;
+use crate::trace::Item;
 
 /// Words of the longest record.
 const RECORD_WORDS_MAX: u64 = if CONTROL_WORDS_MAX > EVENT_WORDS_MAX {
@@ -43,6 +44,8 @@ pub struct WordQueue {
     pub(super) others: VecDeque<(u64, u64, Other)>,
     /// The latest time of any record.
     latest: u64,
+    /// The lane's number among the sources.
+    lane: u32,
 }
 
 /// Where an event is.
@@ -52,6 +55,8 @@ pub(super) struct Place {
     pub frames: (u64, u64),
     /// Whether the stack goes on beyond them.
     pub truncated: bool,
+    /// How many frames of the last stack stay; `None`: all of it.
+    pub kept: Option<u32>,
     /// Coordinate of the next record.
     pub end: u64,
 }
@@ -61,6 +66,14 @@ pub(super) struct Place {
 pub struct Damaged;
 
 impl WordQueue {
+    /// The lane with this number.
+    pub(super) fn of_lane(lane: u32) -> Self {
+        Self {
+            lane,
+            ..Self::default()
+        }
+    }
+
     /// A new owner writes from this position of the ring on. Words of its predecessor may still
     /// wait.
     pub(super) fn begin(&mut self, ring_position: u64, owner: Other) {
@@ -121,6 +134,21 @@ impl WordQueue {
                     self.words[at] = padding(taken as u64);
                     taken as u64
                 }
+                Ok((Op::Stack, taken)) => {
+                    let Ok((Record::Stack { time, change }, _)) = decode(rest) else {
+                        return self.cut(at, false);
+                    };
+                    let stack = Item::Stack {
+                        lane: self.lane,
+                        kept: change.kept,
+                        frames: rest[2..taken].to_vec(),
+                    };
+                    self.latest = self.latest.max(time);
+                    let other = Other::Item(Box::new(stack));
+                    self.others.push_back((self.scanned, time, other));
+                    self.words[at] = padding(taken as u64);
+                    taken as u64
+                }
                 Ok((_, taken)) => {
                     self.latest = self.latest.max(rest[0] >> 8);
                     taken as u64
@@ -168,6 +196,7 @@ impl WordQueue {
                     return Some(Place {
                         frames: (first, end),
                         truncated: extent.truncated,
+                        kept: extent.kept,
                         end,
                     });
                 }
