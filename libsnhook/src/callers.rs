@@ -9,6 +9,7 @@
 
 use core::sync::atomic::Ordering;
 
+use sntrace_format::stack::LAST_STACK_MAX;
 use sntrace_format::verdict::{self, Verdict};
 
 use crate::modules;
@@ -23,7 +24,7 @@ use crate::unwind::{Native, Registers, Rule};
 /// How far a stack is followed that the launcher has not judged yet.
 const UNJUDGED_FRAMES: usize = 32;
 /// No stack is larger than this, in bytes: a bound for what a broken rule can lead to.
-pub const STACK_MAX: usize = 1 << 30;
+const STACK_MAX: usize = 1 << 30;
 const PAGE: usize = 4096;
 
 /// What the launcher said about an address in this epoch.
@@ -58,24 +59,11 @@ pub fn collect(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
 
 #[inline(never)]
 fn follow(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
-    let sp = site.sp_after_return();
     state.stack_window.cover(site.sp);
-    let first = Registers {
-        ip: site.ra as u64,
-        sp: sp as u64,
-        fp: site.fp as u64,
-    };
-    let stack = Stack {
-        low: site.sp as u64,
-        high: (site.sp + STACK_MAX) as u64,
-    };
-    let mut walker = Walker::new(first, stack);
+    let mut walker = Walker::new(first_registers(site), stack_bounds(site));
     for _ in 0..UNJUDGED_FRAMES {
-        let step = {
-            let own = Own::quiet(state);
-            walker.next(&own)
-        };
-        match step {
+        let window = &state.stack_window;
+        match walker.next(&Own { window }) {
             Step::Frame(frame) => {
                 modules::announce(state, frame.ip as usize, site.sp);
                 let room = frames.push(frame.ip);
@@ -93,31 +81,84 @@ fn follow(state: &mut ThreadState, site: &Site, frames: &mut Frames) {
     }
 }
 
-/// This process, as the unwinder sees it.
-pub struct Own<'a> {
-    state: core::cell::RefCell<&'a mut ThreadState>,
-    window: *const StackWindow,
-    /// The hook's entry's stack pointer, where addresses are announced that turn up; 0: they are not.
-    announces: usize,
+/// Where a walk begins.
+#[inline(always)]
+pub fn first_registers(site: &Site) -> Registers {
+    Registers {
+        ip: site.ra as u64,
+        sp: site.sp_after_return() as u64,
+        fp: site.fp as u64,
+    }
 }
 
-impl<'a> Own<'a> {
-    /// Announces nothing.
-    #[inline(always)]
-    fn quiet(state: &'a mut ThreadState) -> Self {
-        Self::announcing(state, 0)
+/// The bounds of the stack that a walk begins on. Every word is checked when it is read, so they
+/// need not be exact.
+#[inline(always)]
+pub fn stack_bounds(site: &Site) -> Stack {
+    Stack {
+        low: site.sp as u64,
+        high: (site.sp as u64).saturating_add(STACK_MAX as u64),
     }
+}
 
-    /// Announces each address of code before its rule is looked for the first time in an epoch: so
-    /// whatever has a rule was announced. `sp` is the hook's entry's stack pointer.
-    #[inline(always)]
-    pub fn announcing(state: &'a mut ThreadState, sp: usize) -> Self {
-        Self {
-            window: &raw const state.stack_window,
-            state: core::cell::RefCell::new(state),
-            announces: sp,
+/// The bounds of another stack that a walk comes to.
+pub fn other_stack(sp: u64) -> Option<Stack> {
+    Some(Stack {
+        low: sp,
+        high: sp.checked_add(STACK_MAX as u64)?,
+    })
+}
+
+/// Eight bytes of code, if they can be read.
+pub fn code(address: u64) -> Option<[u8; 8]> {
+    let address = address as usize;
+    if !sys::is_readable(address) || !sys::is_readable(address.checked_add(7)?) {
+        return None;
+    }
+    // SAFETY: eight readable bytes, as the kernel has just found.
+    Some(unsafe { (address as *const [u8; 8]).read_unaligned() })
+}
+
+/// Announces every frame of the stack, so that all its rules are known as well.
+#[cold]
+#[inline(never)]
+pub fn announce_stack(state: &mut ThreadState, site: &Site) {
+    let mut frames = 0;
+    let _ = each_frame(state, site, |_| {
+        frames += 1;
+        frames < LAST_STACK_MAX
+    });
+}
+
+/// Shows every return address beyond the caller, announced, to `each`, until it says false. Returns
+/// whether the stack goes on where the walk ended.
+pub fn each_frame(
+    state: &mut ThreadState,
+    site: &Site,
+    mut each: impl FnMut(u64) -> bool,
+) -> bool {
+    modules::announce(state, site.ra, site.sp);
+    state.stack_window.cover(site.sp);
+    let mut walker = Walker::new(first_registers(site), stack_bounds(site));
+    loop {
+        let window = &state.stack_window;
+        match walker.next(&Own { window }) {
+            Step::Frame(frame) => {
+                modules::announce(state, frame.ip as usize, site.sp);
+                if !each(frame.ip) {
+                    return true;
+                }
+            }
+            Step::End => return false,
+            Step::Truncated => return true,
         }
     }
+}
+
+/// This process, as the unwinder sees it.
+pub struct Own<'a> {
+    /// What can be read of the stack.
+    pub window: &'a StackWindow,
 }
 
 impl Target for Own<'_> {
@@ -125,16 +166,12 @@ impl Target for Own<'_> {
 
     #[inline(always)]
     fn read(&self, address: u64) -> Option<u64> {
-        // SAFETY: the state's own, which lives as long as `self` borrows it. Its fields are cells.
-        unsafe { &*self.window }.read(address as usize)
+        self.window.read(address as usize)
     }
 
     #[inline(always)]
     fn rule(&self, return_address: u64) -> Rule {
-        match modules::known_rule(return_address) {
-            Some(rule) => rule,
-            None => self.rule_slowly(return_address),
-        }
+        modules::rule(return_address)
     }
 
     fn eh_frame(&self, address: u64) -> Option<EhFrame<'_>> {
@@ -142,33 +179,11 @@ impl Target for Own<'_> {
     }
 
     fn code(&self, address: u64) -> Option<[u8; 8]> {
-        let address = address as usize;
-        if !sys::is_readable(address) {
-            return None;
-        }
-        // SAFETY: eight readable bytes, as the kernel has just found.
-        Some(unsafe { (address as *const [u8; 8]).read_unaligned() })
+        code(address)
     }
 
     fn stack(&self, sp: u64) -> Option<Stack> {
-        // Every word is checked when it is read, so the bounds need not be exact.
-        Some(Stack {
-            low: sp,
-            high: sp.checked_add(STACK_MAX as u64)?,
-        })
-    }
-}
-
-impl Own<'_> {
-    #[cold]
-    #[inline(never)]
-    fn rule_slowly(&self, return_address: u64) -> Rule {
-        if self.announces != 0
-            && let Ok(mut state) = self.state.try_borrow_mut()
-        {
-            modules::announce(&mut state, return_address as usize, self.announces);
-        }
-        modules::find_rule(return_address)
+        other_stack(sp)
     }
 }
 
@@ -193,6 +208,12 @@ impl StackWindow {
         self.move_to(sp);
     }
 
+    /// Whether everything from `low` up to `high` is known to be readable.
+    #[inline(always)]
+    pub fn contains(&self, low: u64, high: u64) -> bool {
+        low as usize >= self.low.get() && high as usize <= self.high.get()
+    }
+
     #[cold]
     fn move_to(&self, sp: usize) {
         let page = sp & !(PAGE - 1);
@@ -204,12 +225,6 @@ impl StackWindow {
         }
         self.low.set(page);
         self.high.set(page + PAGE);
-    }
-
-    /// Whether the word at `address` is known to be readable.
-    #[inline(always)]
-    pub fn contains(&self, address: u64) -> bool {
-        address as usize >= self.low.get() && address as usize <= self.high.get().wrapping_sub(8)
     }
 
     /// The word at `address`, if it can be read.

@@ -73,10 +73,10 @@ impl Image {
     }
 
     /// Where the hot path looks for callers that are direct: as [`Image::board`], but nothing where
-    /// the clock is not the processor's counter, which is the only one that it reads, or where each
-    /// event has a whole stack.
+    /// the clock is not the processor's counter, which is the only one that it reads, and where
+    /// every event has its stack.
     pub fn hot_board(&self) -> *const AtomicU64 {
-        if clock::is_counter() && !crate::record::full_stacks() {
+        if clock::is_counter() && !state::has(OptionBits::FULL_STACKS) {
             self.board()
         } else {
             NO_VERDICTS.as_ptr()

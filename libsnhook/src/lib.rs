@@ -17,6 +17,7 @@
 //! | [`ways`] | how calls come to reach the hooks |
 //! | [`record`] | the hot path: event into lane |
 //! | [`callers`], [`unwind`] | who called, past wrappers |
+//! | [`full`], [`last_stack`] | full stacks, each made from the last one |
 //! | [`modules`], [`maps`], [`elf`] | what is mapped where |
 //! | [`thread`], [`image`], [`state`] | per thread, per process image, per process |
 //! | [`environment`], [`bootstrap`] | starting up |
@@ -33,13 +34,14 @@ pub mod callers;
 pub mod elf;
 pub mod elf_file;
 pub mod environment;
+pub mod full;
 pub mod hooks;
 pub mod image;
+pub mod last_stack;
 pub mod maps;
 pub mod modules;
 pub mod platform;
 pub mod record;
-pub mod stacks;
 pub mod state;
 pub mod target;
 pub mod thread;

@@ -81,7 +81,7 @@ static SHARED: Shared = Shared {
     table: UnsafeCell::new(core::ptr::null_mut()),
     changing: AtomicBool::new(false),
 };
-static RULES: RuleCache<2048> = RuleCache::new();
+static RULES: RuleCache<8192> = RuleCache::new();
 
 /// Ranges of allocator modules: start and end in turn. Written under the lock while they are 0,
 /// read by every thread, relaxed; a range seen half is empty.
@@ -169,24 +169,47 @@ pub fn forked(state: &mut ThreadState, image: &'static Image) {
     }
 }
 
-/// The unwind rule at a return address, if it has been looked for in this epoch.
+/// The unwind rule at a return address, which has been announced.
 #[inline(always)]
-pub fn known_rule(return_address: u64) -> Option<Rule> {
-    RULES.find(return_address, Epoch::new(EPOCH.load(Ordering::Relaxed)))
+pub fn rule(return_address: u64) -> Rule {
+    let epoch = Epoch::new(EPOCH.load(Ordering::Relaxed));
+    match known_rule(return_address, epoch) {
+        Some(rule) => rule,
+        None => rule_slowly(return_address, epoch),
+    }
 }
 
-/// Looks for the unwind rule at a return address.
+/// The unwind rule at a return address, if it was looked up in this epoch. Then the address was
+/// announced before, too.
+#[inline(always)]
+pub fn known_rule(return_address: u64, epoch: Epoch) -> Option<Rule> {
+    RULES.find(return_address, epoch)
+}
+
+/// As [`rule`], where it is not known yet.
 #[cold]
 #[inline(never)]
-pub fn find_rule(return_address: u64) -> Rule {
-    let epoch = Epoch::new(EPOCH.load(Ordering::Relaxed));
+pub fn rule_slowly(return_address: u64, epoch: Epoch) -> Rule {
     let address = return_address.wrapping_sub(1);
-    let Some(frames) = eh_frame(address) else {
-        return Rule::NO_INFO;
+    let rule = match eh_frame(address) {
+        Some(frames) => cfi::find_rule::<Native>(&frames, address),
+        // Code without a file stays so for an epoch, but only a table of this epoch can tell.
+        None if is_settled(epoch) => Rule::NO_INFO,
+        None => return Rule::NO_INFO,
     };
-    let rule = cfi::find_rule::<Native>(&frames, address);
     RULES.insert(return_address, epoch, rule);
     rule
+}
+
+/// Whether the table was read in this epoch while no thread was inside the loader, and none is.
+fn is_settled(epoch: Epoch) -> bool {
+    let Some(image) = image::current() else {
+        return false;
+    };
+    let mask = sys::block_signals();
+    let settled = with_table(image, |table| Epoch::new(table.settled_epoch) == epoch);
+    sys::restore_signals(mask);
+    settled == Some(true) && image.in_loader.load(Ordering::Acquire) == 0
 }
 
 /// A new epoch begins.

@@ -8,8 +8,6 @@
 //! Invariant: the clock is read between `enter` and `publish` of the lane that gets the record,
 //! so that the launcher can tell that an event with an earlier time may still come.
 
-mod full;
-
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use sntrace_format::env::OptionBits;
@@ -20,6 +18,7 @@ use sntrace_format::ring::Producer;
 use sntrace_format::verdict;
 
 use crate::callers;
+use crate::full;
 use crate::platform::clock;
 use crate::state;
 use crate::thread::{self, ThreadState, Writer};
@@ -203,11 +202,11 @@ pub fn note_further(
     third: u64,
 ) {
     let (site, operands) = (&Site { sp, fp, ra }, [first, second, third]);
-    thread::fence_if_wanted();
-    if full_stacks() {
+    if state::has(OptionBits::FULL_STACKS) {
         return full::note(state, site, op, block, size, operands);
     }
     let mut frames = Frames::new();
+    thread::fence_if_wanted();
     if state.main.may_have_room() {
         callers::collect(state, site, &mut frames);
         if state.main.claim() {
@@ -244,8 +243,8 @@ fn note_rarely(
         callers::collect(state, site, frames);
     }
     match thread::writer(state) {
-        Writer::Lane(lane) => put(
-            lane,
+        Writer::Lane(index) => put(
+            state.lane(index).0,
             op,
             block,
             size,
@@ -308,18 +307,18 @@ fn replace_further(
     third: u64,
     call: impl FnOnce() -> usize,
 ) -> usize {
-    let Some(state) = thread::attached(state) else {
-        return call();
-    };
-    if full_stacks() {
+    if state::has(OptionBits::FULL_STACKS) {
         return full::note_replacing(state, site, op, old, size, third, call);
     }
     let mut frames = Frames::new();
+    let Some(state) = thread::attached(state) else {
+        return call();
+    };
     callers::collect(state, site, &mut frames);
     // Whatever room there was, it is the right lane that counts from here on.
     match thread::writer(state) {
-        Writer::Lane(lane) => replace_in(
-            lane,
+        Writer::Lane(index) => replace_in(
+            state.lane(index).0,
             site,
             op,
             old,
@@ -378,12 +377,6 @@ fn replace_in(
     let words = write_event(slot, &event, frames, truncated);
     lane.publish(words);
     block
-}
-
-/// Whether whole stacks are wanted.
-#[inline(always)]
-pub fn full_stacks() -> bool {
-    state::has(OptionBits::FULL_STACKS)
 }
 
 /// Whether only return addresses are wanted.

@@ -64,6 +64,7 @@ fn print_record(header: MessageHeader, words: &[u64], modules: &mut Vec<Module>)
             frames_at,
             frames,
             truncated,
+            ..
         } => {
             let addresses = std::iter::once(&event.caller).chain(&words[frames_at..][..frames]);
             let mut stack: Vec<String> = addresses.map(|&at| place(at, modules)).collect();
@@ -103,9 +104,11 @@ fn print_record(header: MessageHeader, words: &[u64], modules: &mut Vec<Module>)
                     println!("# {pid} runs {}", String::from_utf8_lossy(path));
                 }
                 Control::Loader { epoch } => println!("# loader, epoch {epoch}"),
+                Control::StackDifference { .. } => println!("# a stack differs"),
             }
         }
-        Record::Pad => {}
+        // No message is one: each stands for itself.
+        Record::Stack { .. } | Record::Pad => {}
     }
     Some(())
 }

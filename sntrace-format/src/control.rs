@@ -78,7 +78,20 @@ pub enum Control<'a> {
         /// Path of the program's file. Empty: what was announced for this process last has failed.
         path: &'a [u8],
     },
+    /// A stack by the last one differs from the same stack walked anew: return addresses as
+    /// little-endian words, inner to outer, as many as fit. A bug of the hook's.
+    StackDifference {
+        /// How many frames from the inside are the same.
+        same: u32,
+        /// What was made with the help of the last stack.
+        reused: &'a [u8],
+        /// What was walked.
+        walked: &'a [u8],
+    },
 }
+
+/// Bytes of a stack that [`Control::StackDifference`] has room for: this many frames.
+pub const DIFFERENCE_BYTES: usize = 240 * 8;
 
 const PROCESS: u8 = 1;
 const THREAD: u8 = 2;
@@ -86,6 +99,7 @@ const MODULE_ADD: u8 = 3;
 const MODULE_REMOVE: u8 = 4;
 const LOADER: u8 = 5;
 const EXEC: u8 = 6;
+const STACK_DIFFERENCE: u8 = 7;
 
 /// Writes `message` at the start of `slot` and returns the words it took.
 ///
@@ -144,6 +158,16 @@ pub fn write_control(slot: &[AtomicU64], time: u64, message: &Control<'_>) -> u6
             body.number(u64::from(pid));
             body.string(path, 3800);
             EXEC
+        }
+        Control::StackDifference {
+            same,
+            reused,
+            walked,
+        } => {
+            body.number(u64::from(same));
+            body.string(reused, DIFFERENCE_BYTES);
+            body.string(walked, DIFFERENCE_BYTES);
+            STACK_DIFFERENCE
         }
     };
     let bytes = body.finish();
@@ -242,6 +266,11 @@ pub fn parse(kind: u8, body: &[u8]) -> Option<Control<'_>> {
             pid: rest.small()?,
             path: rest.string()?,
         },
+        STACK_DIFFERENCE => Control::StackDifference {
+            same: rest.small()?,
+            reused: rest.string()?,
+            walked: rest.string()?,
+        },
         _ => return None,
     };
     Some(message)
@@ -317,6 +346,7 @@ mod tests {
             round_trip(Control::ModuleRemove { start });
             round_trip(Control::Loader { epoch: m[1] });
             round_trip(Control::Exec { pid: m[0], path: &text });
+            round_trip(Control::StackDifference { same: m[0], reused: &text, walked: &id });
         }
 
         #[test]

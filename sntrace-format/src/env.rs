@@ -34,9 +34,9 @@ impl OptionBits {
     pub const NO_FOLLOW: Self = Self(8);
     /// Ticks are nanoseconds of CLOCK_MONOTONIC, not the processor's counter.
     pub const CLOCK_MONOTONIC: Self = Self(16);
-    /// Each event carries its whole call stack, as the difference to the one before it.
+    /// Every event with its whole stack, as a difference to the last one: see [`crate::stack`].
     pub const FULL_STACKS: Self = Self(32);
-    /// Each of those stacks is compared with one that is walked anew.
+    /// With full stacks: each is compared with one that was walked without looking at the last.
     pub const VERIFY_STACKS: Self = Self(64);
 
     /// Both sets of bits.

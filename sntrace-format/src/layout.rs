@@ -68,12 +68,11 @@ pub struct RunHeader {
     /// Events that found neither a lane nor the pipe. Every process adds, relaxed; the launcher
     /// reads it at the end.
     pub lost_events: AtomicU64,
-    /// Stacks that were compared with ones that were walked anew, and were equal
-    /// ([`crate::env::OptionBits::VERIFY_STACKS`]). Every process adds, relaxed; the launcher reads it at
-    /// the end.
+    /// Stacks that were compared ([`crate::env::OptionBits::VERIFY_STACKS`]), and those that
+    /// differed. Every process adds, relaxed; the launcher reads them at the end.
     pub stacks_verified: AtomicU64,
-    /// Those that were not equal; likewise.
-    pub stacks_differing: AtomicU64,
+    /// See above.
+    pub stacks_different: AtomicU64,
 }
 
 /// The launcher's sleep, on a line of its own.

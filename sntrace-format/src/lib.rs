@@ -6,6 +6,7 @@
 //! * [`layout`]: the shared-memory segment of a run: header, verdict boards, lanes.
 //! * [`ring`]: a lane, the single-producer single-consumer ring of one thread.
 //! * [`record`]: what a lane carries: one record an event, a few 64-bit words each.
+//! * [`stack`]: full stacks, as differences to the last one of a lane.
 //! * [`control`]: the rare records: process, thread, module.
 //! * [`pipe`]: the messages of the fallback without shared memory.
 //! * [`verdict`]: what the launcher tells the hook about a call site.
@@ -22,5 +23,6 @@ pub mod pipe;
 mod primitive;
 pub mod record;
 pub mod ring;
+pub mod stack;
 pub mod verdict;
 pub mod version;

@@ -11,20 +11,8 @@
 //!          +----------------+----------------------------------------------------+
 //! ```
 //!
-//! then the op's operands, a word each ([`Op::operands`]), then, with the *frames* bit, one word and
-//! that many return addresses, inner to outer, beyond the caller:
-//!
-//! ```text
-//!           63                        32 31        17  16   15                0
-//!          +----------------------------+------------+-----+------------------+
-//!          |         kept (32)          |     0      |trunc|  new frames (16) |
-//!          +----------------------------+------------+-----+------------------+
-//! ```
-//!
-//! With [`crate::env::OptionBits::FULL_STACKS`] these are the difference to the stack of the lane's
-//! last event: the *kept* outermost frames of that one stand beyond the new ones. Without the frames
-//! bit all of them do. *trunc* says that the stack goes on, unseen, beyond its outermost frame; where
-//! frames are kept it is what it was. Without that option nothing is kept.
+//! then the op's operands, a word each ([`Op::operands`]), then, with the *frames* bit, a
+//! [`StackWord`] and as many return addresses as it says, inner to outer, beyond the caller.
 //!
 //! Nearly every event fits this narrow form: 24 bytes, put together from a call's arguments with
 //! one test. Where a caller does not fit 48 bits or a size not 16, the *wide* bit is set, word 2 is
@@ -35,21 +23,16 @@
 //! the block was certainly owned: taken after the allocator returned it, and before it is given
 //! back. A `realloc` carries both, the earlier as an operand.
 //!
-//! Two more kinds of record share word 0's layout: [`Op::Pad`] fills the rest of the ring up to
-//! its end, [`Op::Control`] is read by [`crate::control`].
+//! Three more kinds of record share word 0's layout: [`Op::Pad`] fills the rest of the ring up to
+//! its end, [`Op::Control`] is read by [`crate::control`], [`Op::Stack`] by [`crate::stack`].
 
 use crate::primitive::{AtomicU64, Ordering};
+use crate::stack::{STACK_FRAMES_MAX, StackWord};
 
-/// Frames that an event record carries at most beyond its caller, unless room was made for it.
+/// Frames that an event record in a lane carries at most beyond its caller.
 pub const FRAMES_MAX: usize = 48;
-/// Words that such a record takes at most: header, wide size, operands, frames.
+/// Words that an event record takes at most: header, wide size, operands, frames.
 pub const EVENT_WORDS_MAX: u64 = 64;
-/// Frames that a stack has at most beyond its caller, and so a record.
-pub const STACK_FRAMES_MAX: usize = 1 << 14;
-/// Words that a record of a whole stack takes at most.
-pub const STACK_WORDS_MAX: u64 = STACK_FRAMES_MAX as u64 + 16;
-/// [`Extent::kept`] of an event without the frames bit.
-pub const ALL_KEPT: u32 = u32::MAX;
 
 /// Sizes below this fit the narrow form.
 pub const BRIEF_SIZES: u64 = 1 << 16;
@@ -60,8 +43,6 @@ const ADDRESS_MASK: u64 = (1 << 48) - 1;
 const WIDE: u64 = 1 << 6;
 const FRAMES: u64 = 1 << 7;
 const OP_MASK: u64 = 0x3f;
-const TRUNCATED: u64 = 1 << 16;
-const FRAME_COUNT: u64 = 0xffff;
 
 macro_rules! ops {
     ($($(#[doc = $doc:literal])* $name:ident = $tag:literal, $operands:literal, $text:literal;)*) => {
@@ -145,6 +126,8 @@ ops! {
     Mremap = 23, 3, "mremap";
     /// `brk(address)` or `sbrk(increment)`: block is the break before, size the signed growth.
     Brk = 24, 0, "brk";
+    /// The lane's last stack changes: see [`crate::stack`].
+    Stack = 61, 0, "stack";
     /// Nothing up to the end of the ring.
     Pad = 62, 0, "pad";
     /// A control message: see [`crate::control`].
@@ -155,7 +138,13 @@ impl Op {
     /// Whether a successful call gives the caller a block it did not have before.
     #[must_use]
     pub const fn acquires(self) -> bool {
-        !self.only_releases() && !matches!(self, Op::Brk | Op::Pad | Op::Control)
+        !self.only_releases() && self.is_call() && !matches!(self, Op::Brk)
+    }
+
+    /// Whether this is the call of a function, and its record an event.
+    #[must_use]
+    pub const fn is_call(self) -> bool {
+        !matches!(self, Op::Stack | Op::Pad | Op::Control)
     }
 
     /// Whether the call gives a block back and nothing else.
@@ -236,64 +225,42 @@ pub fn write_event(
     frames: &[u64],
     truncated: bool,
 ) -> u64 {
-    // Relaxed everywhere: the ring publishes the words with one release store afterwards.
-    let put = |at: usize, word: u64| slot[at].store(word, Ordering::Relaxed);
-    let mut at = put_event(put, event);
-    let mut first = first_word(event.time, event.op) | wide(event);
-    if !frames.is_empty() || truncated {
-        first |= FRAMES;
-        let written = if frames.len() > FRAMES_MAX {
-            FRAMES_MAX
-        } else {
-            frames.len()
-        };
-        let cut = truncated || frames.len() > written;
-        put(at, frames_word(written, cut, 0));
-        at += 1;
-        for frame in &frames[..written] {
-            put(at, *frame);
-            at += 1;
-        }
-    }
-    put(0, first);
-    at as u64
+    let kept = if frames.len() > FRAMES_MAX {
+        FRAMES_MAX
+    } else {
+        frames.len()
+    };
+    let change = (!frames.is_empty() || truncated).then_some(StackWord {
+        count: kept as u16,
+        truncated: truncated || frames.len() > kept,
+        kept: 0,
+    });
+    write_event_with(slot, event, change, frames[..kept].iter().copied())
 }
 
-/// Writes an event whose stack differs from the last one of its lane, at the start of `slot`, and
-/// returns the words it took: the *kept* outermost frames stay, `frames` (inner to outer) are new.
+/// Writes one event at the start of `slot`, with what its stack differs by from the last one
+/// ([`crate::stack`]), and returns the words it took. `frames` are as many as `change` says, and
+/// none without it.
 ///
 /// # Panics
-/// If the slot has fewer words than the event without frames takes and one more, or than `frames`
-/// take beside those.
-#[inline]
-pub fn write_change(
+/// If `slot` is shorter than the record's head; frames beyond its end are not written, which is a
+/// bug of the caller too.
+#[inline(always)]
+pub fn write_event_with(
     slot: &[AtomicU64],
     event: &Event,
-    frames: impl ExactSizeIterator<Item = u64>,
-    truncated: bool,
-    kept: u32,
+    change: Option<StackWord>,
+    frames: impl Iterator<Item = u64>,
 ) -> u64 {
-    // Relaxed: as in `write_event`.
+    // Relaxed everywhere: the ring publishes the words with one release store afterwards.
     let put = |at: usize, word: u64| slot[at].store(word, Ordering::Relaxed);
-    let mut at = put_event(put, event);
-    put(at, frames_word(frames.len(), truncated, kept));
-    at += 1;
-    for frame in frames {
-        put(at, frame);
-        at += 1;
-    }
-    put(0, first_word(event.time, event.op) | wide(event) | FRAMES);
-    at as u64
-}
-
-/// All of an event but its first word and its frames. Returns the words it takes with the first.
-#[inline(always)]
-fn put_event(put: impl Fn(usize, u64), event: &Event) -> usize {
+    let mut first = first_word(event.time, event.op);
     put(1, event.block);
-    let mut at = if wide(event) == 0 {
+    let mut at = if event.caller >> 48 == 0 && event.size < BRIEF_SIZES {
         put(2, event.caller | event.size << 48);
         3
     } else {
+        first |= WIDE;
         put(2, event.caller);
         put(3, event.size);
         4
@@ -302,22 +269,17 @@ fn put_event(put: impl Fn(usize, u64), event: &Event) -> usize {
         put(at, *operand);
         at += 1;
     }
-    at
-}
-
-/// The wide bit, where an event needs it.
-#[inline(always)]
-const fn wide(event: &Event) -> u64 {
-    if event.caller >> 48 == 0 && event.size < BRIEF_SIZES {
-        0
-    } else {
-        WIDE
+    if let Some(change) = change {
+        first |= FRAMES;
+        put(at, change.to_word());
+        at += 1;
+        for (place, frame) in slot[at..].iter().zip(frames) {
+            place.store(frame, Ordering::Relaxed);
+        }
+        at += change.count as usize;
     }
-}
-
-#[inline(always)]
-const fn frames_word(new: usize, truncated: bool, kept: u32) -> u64 {
-    new as u64 | if truncated { TRUNCATED } else { 0 } | (kept as u64) << 32
+    put(0, first);
+    at as u64
 }
 
 /// Writes an event without operands and frames, of a size below [`BRIEF_SIZES`] and with a caller
@@ -408,6 +370,17 @@ pub enum Record {
         frames: usize,
         /// Whether the stack goes on beyond the last frame.
         truncated: bool,
+        /// How many of the outermost frames of the lane's last stack stay, with
+        /// [`crate::env::OptionBits::FULL_STACKS`]; `None` where there is no word about frames, and
+        /// the stack beyond the caller is that last one.
+        kept: Option<u32>,
+    },
+    /// The lane's last stack changes; its new frames are the words from word 2 on.
+    Stack {
+        /// Time in ticks.
+        time: u64,
+        /// What the change is.
+        change: StackWord,
     },
     /// A control message of `bytes` bytes, from word 2 on.
     Control {
@@ -446,15 +419,17 @@ pub fn length<W: Words + ?Sized>(words: &W) -> Result<(Op, usize), DecodeError> 
             }
             length = 2 + ((words.word(1) >> 8 & 0xffff) as usize).div_ceil(8);
         }
+        Op::Stack => {
+            if count < 2 {
+                return Err(DecodeError::Short);
+            }
+            length = 2 + listed(words.word(1))?.count as usize;
+        }
         _ if first & FRAMES != 0 => {
             if count <= length {
                 return Err(DecodeError::Short);
             }
-            let frames = words.word(length) & FRAME_COUNT;
-            if frames > STACK_FRAMES_MAX as u64 {
-                return Err(DecodeError::TooManyFrames(frames));
-            }
-            length += 1 + frames as usize;
+            length += 1 + listed(words.word(length))?.count as usize;
         }
         _ => {}
     }
@@ -462,6 +437,16 @@ pub fn length<W: Words + ?Sized>(words: &W) -> Result<(Op, usize), DecodeError> 
         return Err(DecodeError::Short);
     }
     Ok((op, length))
+}
+
+/// The word that says which frames follow it, if they can be as many.
+#[inline(always)]
+fn listed(word: u64) -> Result<StackWord, DecodeError> {
+    let change = StackWord::from_word(word);
+    if change.count as usize > STACK_FRAMES_MAX {
+        return Err(DecodeError::TooManyFrames(change.count as u64));
+    }
+    Ok(change)
 }
 
 /// Reads the record at the start of `words`, and says how many words it took (for
@@ -482,6 +467,10 @@ pub fn decode<W: Words + ?Sized>(words: &W) -> Result<(Record, usize), DecodeErr
                 bytes: (head >> 8 & 0xffff) as usize,
             }
         }
+        Op::Stack => Record::Stack {
+            time: words.word(0) >> 8,
+            change: listed(words.word(1))?,
+        },
         _ => {
             let mut event = Event::NONE;
             let extent = read_event(words, &mut event)?;
@@ -490,6 +479,7 @@ pub fn decode<W: Words + ?Sized>(words: &W) -> Result<(Record, usize), DecodeErr
                 frames_at: extent.frames_at,
                 frames: extent.frames,
                 truncated: extent.truncated,
+                kept: extent.kept,
             }
         }
     };
@@ -505,8 +495,8 @@ pub struct Extent {
     pub frames: usize,
     /// Whether the stack goes on beyond the last frame.
     pub truncated: bool,
-    /// How many frames of the lane's last stack stand beyond them; [`ALL_KEPT`]: all.
-    pub kept: u32,
+    /// As in [`Record::Event`].
+    pub kept: Option<u32>,
 }
 
 /// Reads the event record at the start of `words` into `event`: what [`decode`] does, in place, for
@@ -523,8 +513,8 @@ pub fn read_event<W: Words + ?Sized>(words: &W, event: &mut Event) -> Result<Ext
     let first = words.word(0);
     let tag = (first & OP_MASK) as u8;
     let op = match Op::from_tag(tag) {
-        None | Some(Op::Pad | Op::Control) => return Err(DecodeError::UnknownOp(tag)),
-        Some(op) => op,
+        Some(op) if op.is_call() => op,
+        _ => return Err(DecodeError::UnknownOp(tag)),
     };
     event.op = op;
     event.time = first >> 8;
@@ -555,21 +545,17 @@ pub fn read_event<W: Words + ?Sized>(words: &W, event: &mut Event) -> Result<Ext
         frames_at: at,
         frames: 0,
         truncated: false,
-        kept: ALL_KEPT,
+        kept: None,
     };
     if first & FRAMES != 0 {
         if count <= at {
             return Err(DecodeError::Short);
         }
-        let head = words.word(at);
-        let frames = head & FRAME_COUNT;
-        if frames > STACK_FRAMES_MAX as u64 {
-            return Err(DecodeError::TooManyFrames(frames));
-        }
+        let change = listed(words.word(at))?;
         extent.frames_at = at + 1;
-        extent.frames = frames as usize;
-        extent.truncated = head & TRUNCATED != 0;
-        extent.kept = (head >> 32) as u32;
+        extent.frames = change.count as usize;
+        extent.truncated = change.truncated;
+        extent.kept = Some(change.kept);
         if count < extent.frames_at + extent.frames {
             return Err(DecodeError::Short);
         }

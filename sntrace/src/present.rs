@@ -10,6 +10,7 @@ use sntrace_format::verdict::Verdict;
 
 use crate::output::{Call, Outputs};
 use crate::symbolize::{CallerFinder, Locator, ModuleMap};
+use crate::trace::lanes::LaneStacks;
 use crate::trace::{Batch, Event, Exit, ImageId, Item};
 
 /// Takes what is found out about call sites.
@@ -72,7 +73,15 @@ pub struct Presenter<'f, J> {
     naming: Naming,
     judge: J,
     outputs: Outputs,
+    /// Where events have full stacks.
+    stacks: Option<LaneStacks>,
+    /// The frames of an event, for as long as it is looked at.
+    frames: Vec<u64>,
 }
+
+/// Frames beyond the caller in which it is looked for, where there are all: as many as the hook
+/// sends where it is asked for no more than the caller, so that lines are the same.
+const CALLER_FRAMES: usize = 32;
 
 impl<'f, J: Judge> Presenter<'f, J> {
     /// Names by `locator`'s files, writes to `outputs`.
@@ -86,7 +95,16 @@ impl<'f, J: Judge> Presenter<'f, J> {
             naming,
             judge,
             outputs,
+            stacks: None,
+            frames: Vec::new(),
         }
+    }
+
+    /// Events come with their full stacks.
+    #[must_use]
+    pub fn with_full_stacks(mut self) -> Self {
+        self.stacks = Some(LaneStacks::default());
+        self
     }
 
     /// The outputs, to finish them.
@@ -104,7 +122,10 @@ impl<'f, J: Judge> Presenter<'f, J> {
     pub fn batch(&mut self, batch: &Batch) {
         for item in &batch.items {
             match item {
-                Item::Event(event) => self.event(event, batch.frames_of(event)),
+                Item::Event(event) if self.stacks.is_none() => {
+                    self.event(event, batch.frames_of(event));
+                }
+                Item::Event(event) => self.event_of_lane(event, batch.frames_of(event)),
                 other => self.other(other),
             }
         }
@@ -167,6 +188,12 @@ impl<'f, J: Judge> Presenter<'f, J> {
                     self.current = None;
                 }
             }
+            Item::Stack { lane, kept, frames } => {
+                if let Some(stacks) = &mut self.stacks {
+                    stacks.change(*lane, *kept, frames);
+                }
+                return;
+            }
             Item::Event(_) | Item::Exec { .. } => {}
         }
         match item {
@@ -181,6 +208,17 @@ impl<'f, J: Judge> Presenter<'f, J> {
             _ => self.outputs.item(item),
         }
         self.judge.notice(item);
+    }
+
+    /// An event with its full stack, of which the caller needs only the inner end.
+    fn event_of_lane(&mut self, event: &Event, words: &[u64]) {
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        if let Some(stacks) = &mut self.stacks {
+            frames.extend(stacks.of_event(words).take(CALLER_FRAMES));
+        }
+        self.event(event, &frames);
+        self.frames = frames;
     }
 
     fn event(&mut self, event: &Event, frames: &[u64]) {
@@ -207,7 +245,7 @@ impl<'f, J: Judge> Presenter<'f, J> {
         // Frames mean that the hook has no verdict yet, or that there are wrappers to look past.
         if let Some(board) = image
             .board
-            .filter(|_| !raw && (!frames.is_empty() || event.truncated))
+            .filter(|_| self.stacks.is_none() && !raw && (!frames.is_empty() || event.truncated))
         {
             let mut verdict = self.finder.caller(number).verdict;
             self.judge.judge(board, event.caller, image.epoch, verdict);

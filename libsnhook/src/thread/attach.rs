@@ -155,11 +155,8 @@ impl ThreadState {
         for lane in core::iter::once(&mut self.main).chain(&mut self.nested) {
             lane.abandon_record();
         }
-        for stack in self.stacks {
-            // SAFETY: null, or memory of this state, whose former owner has ended.
-            if let Some(stack) = unsafe { stack.as_mut() } {
-                stack.forget();
-            }
+        for stack in core::iter::once(&mut self.main_stack).chain(&mut self.nested_stacks) {
+            stack.forget();
         }
     }
 }

@@ -20,7 +20,9 @@ mod room;
 mod start;
 
 pub use attach::forked;
-pub use room::{Room, Writer, claim_room, control, fence_if_wanted, ring_doorbell, writer};
+pub use room::{
+    LaneIndex, Writer, control, fence_if_wanted, ring_doorbell, writer, writer_of,
+};
 pub use start::{begin_process, start};
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -29,10 +31,10 @@ use sntrace_format::ring::Producer;
 
 use self::attach::attach;
 use crate::callers::StackWindow;
+use crate::last_stack::LastStack;
 use crate::modules;
 use crate::platform::thread_slot;
 use crate::record::Site;
-use crate::stacks::LaneStack;
 use crate::state::{self, Mode};
 
 /// How deep signal handlers may interrupt each other's records before events are counted as lost.
@@ -65,9 +67,10 @@ pub struct ThreadState {
     attached: bool,
     /// Lanes for events of signal handlers that interrupt a record.
     nested: [Producer; NESTED_LANES],
-    /// The last stacks of the main lane and the nested ones; null until they are needed. Their
-    /// memory is never unmapped.
-    stacks: [*mut LaneStack; 1 + NESTED_LANES],
+    /// The main lane's last stack.
+    pub main_stack: LastStack,
+    /// The nested lanes' last stacks.
+    nested_stacks: [LastStack; NESTED_LANES],
 }
 
 /// What a hooked function is to do.
@@ -82,25 +85,13 @@ pub enum Entered {
 pub const OUTSIDE: usize = 0;
 
 impl ThreadState {
-    /// A lane by its number: 0 is the main one.
-    #[inline(always)]
-    pub fn lane(&mut self, number: usize) -> &mut Producer {
-        match number.checked_sub(1) {
-            Some(nested) if nested < NESTED_LANES => &mut self.nested[nested],
-            _ => &mut self.main,
+    /// A lane and its last stack, by what [`Writer::Lane`] says.
+    pub fn lane(&mut self, index: LaneIndex) -> (&mut Producer, &mut LastStack) {
+        let nested = self.nested.iter_mut().zip(&mut self.nested_stacks);
+        match index.0.checked_sub(1).and_then(|at| nested.skip(at).next()) {
+            Some(lane) => lane,
+            None => (&mut self.main, &mut self.main_stack),
         }
-    }
-
-    /// The last stack of a lane; `None` without memory for one. Whoever has the lane's claim may use it.
-    #[inline(always)]
-    pub fn stack(&mut self, lane: usize) -> Option<&'static mut LaneStack> {
-        let place = self.stacks.get_mut(lane)?;
-        if place.is_null() {
-            *place = LaneStack::allocate();
-        }
-        // SAFETY: null, or memory that only this thread uses, under the lane's claim, and that is never
-        // unmapped; zeros are an empty stack.
-        unsafe { place.as_mut() }
     }
 
     /// The real function is about to be called; returns what [`ThreadState::leave_allocator`]

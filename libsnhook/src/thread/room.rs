@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use sntrace_format::control::{CONTROL_WORDS_MAX, Control, write_control};
 use sntrace_format::env::OptionBits;
 use sntrace_format::record::EVENT_WORDS_MAX;
-use sntrace_format::ring::{self, Producer};
+use sntrace_format::ring::{Producer, Room};
 
 use super::attach::claim_lane;
 use super::{NESTED_LANES, ThreadState};
@@ -20,10 +20,15 @@ const WAIT_MS: i64 = 100;
 /// After so many such sleeps without a sign of life the launcher is taken for dead.
 const WAITS_MAX: u32 = 10;
 
+/// One of a thread's lanes: 0 is the main one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneIndex(pub(super) usize);
+
 /// Where the next record of this thread goes.
-pub enum Writer<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
     /// Into this lane, which is claimed and has room.
-    Lane(&'a mut Producer),
+    Lane(LaneIndex),
     /// Through the pipe.
     Pipe,
     /// It is lost, and has been counted.
@@ -31,9 +36,9 @@ pub enum Writer<'a> {
 }
 
 /// Finds room for an event of an attached thread, waiting for the launcher if need be.
-pub fn writer(state: &mut ThreadState) -> Writer<'_> {
+pub fn writer(state: &mut ThreadState) -> Writer {
     fence_if_wanted();
-    room(state, EVENT_WORDS_MAX)
+    writer_of(state, EVENT_WORDS_MAX)
 }
 
 /// Leaves the hot path, which has no fence, once the launcher wants one.
@@ -45,59 +50,42 @@ pub fn fence_if_wanted() {
     }
 }
 
-fn room(state: &mut ThreadState, words: u64) -> Writer<'_> {
-    match claim_room(state, words) {
-        Room::Lane(number) => Writer::Lane(state.lane(number)),
-        Room::Pipe => Writer::Pipe,
-        Room::Nowhere => Writer::Nowhere,
-    }
-}
-
-/// Where a record of so many words goes.
-pub enum Room {
-    /// Into this of the thread's lanes, which is claimed now.
-    Lane(usize),
-    /// Into the pipe.
-    Pipe,
-    /// It is not recorded.
-    Nowhere,
-}
-
-/// Finds room for a record and claims it, waiting if it must.
-pub fn claim_room(state: &mut ThreadState, words: u64) -> Room {
+/// Finds room for a record of so many words, as [`writer`] does.
+pub fn writer_of(state: &mut ThreadState, words: u64) -> Writer {
     match state::mode() {
-        Mode::Pipe => return Room::Pipe,
+        Mode::Pipe => return Writer::Pipe,
         Mode::Shared => {}
-        Mode::Off | Mode::Asleep => return Room::Nowhere,
+        Mode::Off | Mode::Asleep => return Writer::Nowhere,
     }
-    let number = if state.main.is_claimed() {
-        nested_lane(&mut state.nested).map(|nested| nested + 1)
+    let index = if state.main.is_claimed() {
+        nested_lane(&mut state.nested)
     } else {
-        Some(0)
+        Some(LaneIndex(0))
     };
-    match number.map(|number| (number, state.lane(number))) {
-        Some((number, lane)) if lane.has_lane() => {
-            if wait_for_room(lane, words) {
-                Room::Lane(number)
+    if let Some(index) = index {
+        let (lane, _) = state.lane(index);
+        if lane.has_lane() {
+            return if wait_for_room(lane, words) {
+                Writer::Lane(index)
             } else {
-                Room::Nowhere
-            }
-        }
-        // More threads than lanes: the pipe, if there is one.
-        _ if pipe::open() => Room::Pipe,
-        _ => {
-            if let Some(header) = state::run_header() {
-                header.lost_events.fetch_add(1, Ordering::Relaxed);
-            }
-            Room::Nowhere
+                Writer::Nowhere
+            };
         }
     }
+    // More threads than lanes: the pipe, if there is one.
+    if pipe::open() {
+        return Writer::Pipe;
+    }
+    if let Some(header) = state::run_header() {
+        header.lost_events.fetch_add(1, Ordering::Relaxed);
+    }
+    Writer::Nowhere
 }
 
 /// A lane that no interrupted record is using.
-fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<usize> {
-    let number = lanes.iter().position(|lane| !lane.is_claimed())?;
-    let lane = &mut lanes[number];
+fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<LaneIndex> {
+    let index = lanes.iter().position(|lane| !lane.is_claimed())?;
+    let lane = lanes.get_mut(index)?;
     if !lane.has_lane() {
         let mask = sys::block_signals();
         *lane = claim_lane(image::current()?);
@@ -115,14 +103,14 @@ fn nested_lane(lanes: &mut [Producer; NESTED_LANES]) -> Option<usize> {
             );
         }
     }
-    Some(number)
+    Some(LaneIndex(index + 1))
 }
 
 /// Makes room in a lane and claims it. False: the event is not to be recorded.
 ///
 /// The claim does not last through a sleep: a handler that comes then may leave by a jump.
 fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
-    if lane.make_room(words) == ring::Room::Ready {
+    if lane.make_room(words) == Room::Ready {
         ring_doorbell(false);
         return true;
     }
@@ -132,13 +120,13 @@ fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
         if state::mode() != Mode::Shared {
             return false;
         }
-        if state::has(OptionBits::OVERFLOW_DROP) && words <= EVENT_WORDS_MAX {
+        if state::has(OptionBits::OVERFLOW_DROP) && words < CONTROL_WORDS_MAX {
             lane.count_drop();
             ring_doorbell(true);
             return false;
         }
         lane.announce_wait();
-        if lane.make_room(words) == ring::Room::Ready {
+        if lane.make_room(words) == Room::Ready {
             return true;
         }
         ring_doorbell(true);
@@ -148,7 +136,7 @@ fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
         if let Some(lane_header) = lane.header() {
             sys::futex_wait(lane_header.waiting(), 1, WAIT_MS);
         }
-        if lane.make_room(words) == ring::Room::Ready {
+        if lane.make_room(words) == Room::Ready {
             return true;
         }
         let beat = header.heartbeat.load(Ordering::Relaxed);
@@ -179,8 +167,8 @@ pub fn ring_doorbell(always: bool) {
 
 /// Writes a control record of this thread.
 pub fn control(state: &mut ThreadState, time: u64, message: &Control<'_>) {
-    match room(state, CONTROL_WORDS_MAX) {
-        Writer::Lane(lane) => put_control(lane, time, message),
+    match writer_of(state, CONTROL_WORDS_MAX) {
+        Writer::Lane(index) => put_control(state.lane(index).0, time, message),
         Writer::Pipe => pipe::send_control(time, message),
         Writer::Nowhere => {}
     }

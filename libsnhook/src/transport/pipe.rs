@@ -12,7 +12,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sntrace_format::control::{CONTROL_WORDS_MAX, Control, write_control};
 use sntrace_format::pipe::{HEADER_WORDS, MESSAGE_WORDS_MAX, MessageHeader};
-use sntrace_format::record::{EVENT_WORDS_MAX, Event, write_change, write_event};
+use sntrace_format::record::{EVENT_WORDS_MAX, Event, write_event, write_event_with};
+use sntrace_format::stack::{STACK_FRAMES_MAX, StackWord};
 
 use crate::platform::sys;
 use crate::state::{self, Mode};
@@ -68,14 +69,16 @@ pub fn send_event(_state: &mut ThreadState, event: &Event, frames: &[u64], trunc
     send(&message, words);
 }
 
-/// Frames that a message holds.
-pub const FRAMES: usize = MESSAGE_WORDS_MAX - HEADER_WORDS - EVENT_WORDS_MAX as usize;
-
-/// Sends an event with a whole stack, inner to outer.
-pub fn send_stack(event: &Event, frames: &[u64], truncated: bool) {
+/// Sends an event with all of its stack that a message can hold.
+pub fn send_whole(event: &Event, frames: &[u64], truncated: bool) {
     let message = [const { AtomicU64::new(0) }; MESSAGE_WORDS_MAX];
-    let slot = message.get(HEADER_WORDS..).unwrap_or(&[]);
-    let words = write_change(slot, event, frames.iter().copied(), truncated, 0);
+    let change = StackWord {
+        count: frames.len().min(STACK_FRAMES_MAX) as u16,
+        truncated: truncated || frames.len() > STACK_FRAMES_MAX,
+        kept: 0,
+    };
+    let listed = frames.iter().copied().take(STACK_FRAMES_MAX);
+    let words = write_event_with(&message[HEADER_WORDS..], event, Some(change), listed);
     send(&message, words);
 }
 

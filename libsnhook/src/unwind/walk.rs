@@ -143,6 +143,19 @@ impl Walker {
         self.registers
     }
 
+    /// What a walk's way outwards depends on besides registers and memory, in one number: 0 in
+    /// front of a frame that was called and is known by its rules. `None` where it depends on more
+    /// than a number holds.
+    #[inline(always)]
+    pub fn mark(&self) -> Option<u16> {
+        if self.link != 0 {
+            return None;
+        }
+        // Below 2^7 and 2^5: MAX_GUESSED_FRAMES and MAX_SIGNAL_FRAMES bound them.
+        let (guessable, signals) = (self.guessable as u16, self.signal_frames as u16);
+        Some(u16::from(self.interrupted) | guessable << 1 | signals << 8)
+    }
+
     /// How many frames so far rest on frame pointers alone.
     #[inline]
     pub fn guessed(&self) -> u32 {

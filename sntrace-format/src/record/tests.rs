@@ -64,11 +64,7 @@ fn a_brief_event_is_written_as_any_event_is() {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    let ops: Vec<Op> = Op::ALL
-        .iter()
-        .copied()
-        .filter(|op| !matches!(op, Op::Pad | Op::Control))
-        .collect();
+    let ops: Vec<Op> = Op::ALL.iter().copied().filter(|op| op.is_call()).collect();
     let address = prop_oneof![any::<u64>(), (0u64..1 << 48)];
     let size = prop_oneof![any::<u64>(), (0u64..1 << 32), (0u64..4096)];
     (
@@ -105,12 +101,13 @@ proptest! {
         let (record, taken) = decode(&words[..length]).unwrap();
         prop_assert_eq!(taken, length);
         prop_assert_eq!(super::length(&words[..length]), Ok((event.op, length)));
-        let Record::Event { event: read, frames_at, frames: count, truncated: cut } = record else {
+        let Record::Event { event: read, frames_at, frames: count, truncated: cut, kept } = record else {
             panic!("not an event: {record:?}");
         };
         prop_assert_eq!(read, event);
         prop_assert_eq!(count, frames.len().min(FRAMES_MAX));
         prop_assert_eq!(&words[frames_at..frames_at + count], &frames[..count]);
+        prop_assert_eq!(kept, (count > 0 || cut).then_some(0));
         prop_assert_eq!(cut, truncated || frames.len() > FRAMES_MAX);
         // One word fewer is never a record.
         prop_assert_eq!(decode(&words[..length - 1]), Err(DecodeError::Short));

@@ -250,27 +250,17 @@ impl Producer {
         unsafe { &*self.place().cast::<[AtomicU64; WORDS]>() }
     }
 
-    /// The words of the next record, as many as were asked of [`Producer::make_room`]. Needs the claim.
-    ///
-    /// # Safety
-    /// `count` must not exceed what was asked.
-    #[inline(always)]
-    #[must_use]
-    pub unsafe fn words(&self, count: usize) -> &[AtomicU64] {
-        // SAFETY: room for this many words was found, and room never spans the ring's end.
-        unsafe { core::slice::from_raw_parts(self.place().cast(), count) }
-    }
-
-    /// Ends a claim under which nothing was written.
-    pub fn release(&mut self) {
-        compiler_fence(Ordering::SeqCst);
-        self.limit = self.granted;
-    }
-
     /// Publishes `words` words written into the slot, and ends the claim.
     #[inline(always)]
     pub fn publish(&mut self, words: u64) {
         self.advance(words);
+        compiler_fence(Ordering::SeqCst);
+        self.limit = self.granted;
+    }
+
+    /// Ends a claim under which nothing was written.
+    #[inline(always)]
+    pub fn release_claim(&mut self) {
         compiler_fence(Ordering::SeqCst);
         self.limit = self.granted;
     }

@@ -202,10 +202,11 @@ pub struct TraceArguments {
     #[arg(long, value_name = "EXPR", help_heading = "Choice of events")]
     pub filter: Option<String>,
 
-    /// Take as much of the stack as this: caller or none.
+    /// Take as much of the stack as this: full, caller or none.
     ///
-    /// `caller` names the function that called the allocator. `none` is the cheapest: lines
-    /// end without `[CALLER]`.
+    /// `caller` names the function that called the allocator. `full` takes every event's whole
+    /// stack, of which lines show the caller. `none` is the cheapest: lines end without
+    /// `[CALLER]`.
     #[arg(
         long,
         value_name = "WHAT",
@@ -311,9 +312,6 @@ pub enum UsageError {
     /// A subcommand that a later version will have.
     #[error("cannot run 'sntrace {0}': this version does not have it yet")]
     Reserved(&'static str),
-    /// Full stacks.
-    #[error("cannot show full stacks in lines: they need a recording")]
-    FullStacks,
     /// Two outputs that would write over each other.
     #[error("cannot write both {0} and {1} to {2}: they would mix")]
     SameDestination(&'static str, &'static str, String),
@@ -330,10 +328,6 @@ impl UsageError {
             Self::Reserved(name) => Some(format!(
                 "to trace a program of this name: sntrace -- {name}, or sntrace ./{name}"
             )),
-            Self::FullStacks => Some(
-                "'sntrace record PROGRAM' takes them; 'sntrace export FILE --format json' writes them"
-                    .to_owned(),
-            ),
             Self::SameDestination(..) => Some("give each a file of its own".to_owned()),
         }
     }
@@ -423,7 +417,7 @@ impl TryFrom<TraceArguments> for TraceOptions {
         let stacks = match arguments.stacks {
             StacksValue::Caller => Stacks::Caller,
             StacksValue::None => Stacks::None,
-            StacksValue::Full => return Err(UsageError::FullStacks),
+            StacksValue::Full => Stacks::Full,
         };
         let output = arguments.output.map(Destination::from_argument);
         let json = arguments.json.map(Destination::from_argument);

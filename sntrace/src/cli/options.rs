@@ -164,6 +164,8 @@ impl Destination {
 pub enum Stacks {
     /// The function that called, looking past wrappers.
     Caller,
+    /// All of it, with every event.
+    Full,
     /// Nothing: lines show no CALLER.
     None,
 }
@@ -245,13 +247,18 @@ impl RecordOptions {
     /// What the hook has to know of all this.
     #[must_use]
     pub fn hook_options(&self) -> OptionBits {
-        let bits = self.run.hook_options().with(OptionBits::FULL_STACKS);
-        // For who works on the unwinder, and for tests: slow, and says what it found.
-        if std::env::var_os("SNTRACE_VERIFY_STACKS").is_some_and(|value| value == "1") {
-            bits.with(OptionBits::VERIFY_STACKS)
-        } else {
-            bits
-        }
+        full_stacks(self.run.hook_options())
+    }
+}
+
+/// With whole stacks, and with their verification where that is asked for: for tests, and for who works on
+/// the unwinder. It is slow, and says what it found.
+fn full_stacks(bits: OptionBits) -> OptionBits {
+    let bits = bits.with(OptionBits::FULL_STACKS);
+    if std::env::var_os("SNTRACE_VERIFY_STACKS").is_some_and(|value| value == "1") {
+        bits.with(OptionBits::VERIFY_STACKS)
+    } else {
+        bits
     }
 }
 
@@ -259,12 +266,14 @@ impl TraceOptions {
     /// What the hook has to know of all this.
     #[must_use]
     pub fn hook_options(&self) -> OptionBits {
-        let bits = self.run.hook_options();
+        let mut bits = self.run.hook_options();
         if self.raw_callers || self.stacks == Stacks::None {
-            bits.with(OptionBits::RAW_CALLERS)
-        } else {
-            bits
+            bits = bits.with(OptionBits::RAW_CALLERS);
         }
+        if self.stacks == Stacks::Full {
+            bits = full_stacks(bits);
+        }
+        bits
     }
 }
 

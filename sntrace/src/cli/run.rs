@@ -16,7 +16,9 @@ use super::options::{RunOptions, Transport};
 use crate::collect::pipe::PipeReader;
 use crate::collect::segment::Segment;
 use crate::collect::ticks::Clock;
-use crate::collect::{Boards, Collector, Downstream, Statistics, Supervision};
+use crate::collect::{
+    Boards, Collector, Downstream, StackDepth, StackDifference, Statistics, Supervision,
+};
 use crate::launch::{self, Launch, Program, RunDirectory, Running, Untraced};
 use crate::messages;
 use crate::present::Judge;
@@ -126,10 +128,12 @@ impl Run {
             environment: &environment,
             follow: options.follow,
         };
-        let mut collector = Collector::new(self.segment.clone(), self.pipe.take(), self.clock);
-        if self.options.has(OptionBits::FULL_STACKS) {
-            collector.expect_full_stacks();
-        }
+        let depth = if self.options.has(OptionBits::FULL_STACKS) {
+            StackDepth::Full
+        } else {
+            StackDepth::Callers
+        };
+        let collector = Collector::new(self.segment.clone(), self.pipe.take(), self.clock, depth);
         let watch = Watch {
             boards: collector.boards(),
             untraced: Untraced::default(),
@@ -365,6 +369,33 @@ impl Judge for Watch {
     fn has_left(&self, image: ImageId) -> bool {
         self.untraced.has_left(image)
     }
+}
+
+/// Says what came of comparing stacks, where that was asked for. False if any was wrong.
+pub(super) fn tell_stacks(statistics: &Statistics, first: Option<&StackDifference>) -> bool {
+    let (verified, different) = (statistics.stacks_verified, statistics.stacks_different);
+    if verified + different > 0 {
+        messages::note(format!(
+            "stacks verified: {verified}, differences: {different}"
+        ));
+    }
+    let list = |frames: &[u64]| {
+        let frames: Vec<String> = frames.iter().map(|frame| format!("{frame:#x}")).collect();
+        frames.join(" ")
+    };
+    if let Some(first) = first {
+        messages::error(
+            format_args!("a stack of image {} is wrong", first.image),
+            format_args!(
+                "{} frames are as walked; reused: {}; walked: {}",
+                first.same,
+                list(&first.reused),
+                list(&first.walked)
+            ),
+            Some("this is a fault of sntrace's; please report it"),
+        );
+    }
+    different == 0
 }
 
 /// Tells what was not as it should be while events were collected.

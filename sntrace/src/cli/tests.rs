@@ -232,7 +232,6 @@ fn usage_errors_name_the_mistake() {
         &["--jso", "x", "prog"],
         &["--json"],
         &["--stacks", "all", "prog"],
-        &["--stacks", "full", "prog"],
         &["--pid"],
         &["--", ""],
         &["--json", "x", "--jsonl", "x", "prog"],

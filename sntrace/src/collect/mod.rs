@@ -32,6 +32,7 @@ use crate::trace::{Batch, Exit, ImageId};
 pub use images::Boards;
 use images::Image;
 use lane::Lane;
+pub use order::StackDepth;
 use order::{OrderStatistics, Orderer, SourceId};
 use pipe::PipeReader;
 use segment::Segment;
@@ -80,12 +81,26 @@ pub struct Statistics {
     pub impatient: u64,
     /// Process images seen.
     pub images: u64,
-    /// Stacks that were verified, if that was asked for.
+    /// Stacks that were compared with a walk of their own, and those that differed.
     pub stacks_verified: u64,
-    /// Stacks that were not what another walk found.
-    pub stacks_differing: u64,
+    /// See above.
+    pub stacks_different: u64,
     /// What the order needed.
     pub order: OrderStatistics,
+}
+
+/// A stack that is not what a walk of its own finds: return addresses, inner to outer, as many as
+/// the hook could tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackDifference {
+    /// Where it was.
+    pub image: ImageId,
+    /// How many frames from the inside are the same.
+    pub same: u32,
+    /// The stack that was made with the help of the one before it.
+    pub reused: Vec<u64>,
+    /// The one that was walked.
+    pub walked: Vec<u64>,
 }
 
 /// See the module.
@@ -106,14 +121,21 @@ pub struct Collector {
     /// Items that may still be taken back, while those before them are handed on.
     tentative: Batch,
     statistics: Statistics,
+    first_difference: Option<StackDifference>,
     barrier_works: bool,
     last_look: Instant,
 }
 
 impl Collector {
-    /// Begins a run's clock. At least one of the two ways should be there.
+    /// Begins a run's clock. At least one of the two ways should be there. `depth` is what the
+    /// hooks are asked for.
     #[must_use]
-    pub fn new(segment: Option<Arc<Segment>>, pipe: Option<PipeReader>, clock: Clock) -> Self {
+    pub fn new(
+        segment: Option<Arc<Segment>>,
+        pipe: Option<PipeReader>,
+        clock: Clock,
+        depth: StackDepth,
+    ) -> Self {
         Self {
             boards: Boards {
                 segment: segment.clone(),
@@ -123,7 +145,7 @@ impl Collector {
             pipe,
             clock,
             timeline: Timeline::begin(clock),
-            orderer: Orderer::new(),
+            orderer: Orderer::of(depth),
             lanes: Vec::new(),
             sources: Vec::new(),
             images: HashMap::new(),
@@ -132,14 +154,16 @@ impl Collector {
             batch: Batch::default(),
             tentative: Batch::default(),
             statistics: Statistics::default(),
+            first_difference: None,
             barrier_works: true,
             last_look: Instant::now(),
         }
     }
 
-    /// Events carry whole stacks: see [`Orderer::expect_full_stacks`].
-    pub fn expect_full_stacks(&mut self) {
-        self.orderer.expect_full_stacks();
+    /// The first stack that was found to be wrong, if any was.
+    #[must_use]
+    pub fn first_difference(&self) -> Option<&StackDifference> {
+        self.first_difference.as_ref()
     }
 
     /// The verdict boards.
@@ -273,7 +297,7 @@ impl Collector {
             let header = segment.header();
             self.statistics.lost_events = header.lost_events.load(Ordering::Relaxed);
             self.statistics.stacks_verified = header.stacks_verified.load(Ordering::Relaxed);
-            self.statistics.stacks_differing = header.stacks_differing.load(Ordering::Relaxed);
+            self.statistics.stacks_different = header.stacks_different.load(Ordering::Relaxed);
         }
         self.statistics.damaged += self.pipe.as_ref().map_or(0, |pipe| pipe.noise);
         self.statistics.order = self.orderer.statistics();

@@ -13,7 +13,7 @@ use sntrace_format::ring::RING_WORDS;
 use super::lane::Lane;
 use super::order::{Orderer, Other, RawEvent};
 use super::segment::{self, Segment};
-use super::{BUFFERED_WORDS_MAX, Collector, Downstream};
+use super::{BUFFERED_WORDS_MAX, Collector, Downstream, StackDifference};
 use crate::trace::{ImageId, Item, Module};
 
 /// Words taken from all lanes together before the first of them are emitted: some hundred
@@ -127,6 +127,7 @@ impl Collector {
             return false;
         }
         let mut began = Vec::new();
+        let first_difference = &mut self.first_difference;
         let boards = &self.boards;
         let result = words.scan(!lane.is_read(), |_, message| {
             let parent = |key| u32::try_from(key).ok().filter(|&key| key != 0).map(ImageId);
@@ -135,6 +136,19 @@ impl Collector {
                 let slot = segment.slot_of(image.0);
                 boards.remember(image, slot);
                 began.push((pid, slot));
+            }
+            if let Control::StackDifference {
+                same,
+                reused,
+                walked,
+            } = message
+            {
+                first_difference.get_or_insert_with(|| StackDifference {
+                    image,
+                    same,
+                    reused: addresses(reused),
+                    walked: addresses(walked),
+                });
             }
             of_control(image, &message, parent)
         });
@@ -165,6 +179,7 @@ impl Collector {
                         frames_at,
                         frames,
                         truncated,
+                        ..
                     },
                     _,
                 )) => {
@@ -195,7 +210,9 @@ impl Collector {
                         orderer.deliver_other(image, time, other);
                     }
                 }
-                Ok((Record::Pad, _)) | Err(_) => self.statistics.damaged += 1,
+                Ok((Record::Pad | Record::Stack { .. }, _)) | Err(_) => {
+                    self.statistics.damaged += 1
+                }
             }
         });
         self.pipe = Some(pipe);
@@ -221,6 +238,12 @@ impl Collector {
             ImageId(number.unwrap_or(count) + 1)
         })
     }
+}
+
+/// Return addresses from a message.
+fn addresses(bytes: &[u8]) -> Vec<u64> {
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
 /// A lane from which all that was published at the last look has been read.
@@ -290,6 +313,7 @@ fn of_control(
             Item::ModuleAdd { image, module }
         }
         Control::ModuleRemove { start } => Item::ModuleRemove { image, start },
+        Control::StackDifference { .. } => return None,
         Control::Loader { epoch } => Item::LoaderCalled { image, epoch },
         Control::Exec { pid, path } => Item::Exec {
             image,

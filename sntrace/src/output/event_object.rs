@@ -62,7 +62,7 @@ pub fn open(out: &mut Vec<u8>, event: &Event, op: Op, process: &Process) {
             signed(out, event.size.cast_signed());
         }
         // Not calls: no event has them.
-        Op::Pad | Op::Control => {}
+        Op::Stack | Op::Pad | Op::Control => {}
     }
     if op.replaces() {
         address(out, b",\"old_ptr\":\"", event.old_block);

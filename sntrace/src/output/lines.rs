@@ -229,7 +229,7 @@ fn arguments(out: &mut Vec<u8>, op: Op, event: &Event) {
         }
         Op::Brk => signed(out, event.size.cast_signed()),
         // Not calls: no event has them.
-        Op::Pad | Op::Control => {}
+        Op::Stack | Op::Pad | Op::Control => {}
     }
 }
 

@@ -106,7 +106,7 @@ pub fn event(op: Op) -> Event {
 pub fn one_of_each() -> impl Iterator<Item = Event> {
     Op::ALL
         .iter()
-        .filter(|op| !matches!(op, Op::Pad | Op::Control))
+        .filter(|op| op.is_call())
         .map(|&op| event(op))
 }
 

@@ -244,6 +244,9 @@ impl<'f, W: Write, J: Judge> Recorder<'f, W, J> {
                 }
                 self.names.process(*image, *pid);
             }
+            Item::Stack { lane, kept, frames } => {
+                self.paths.change(*lane, *kept, frames);
+            }
             Item::ModuleAdd { image, module } => self.image(*image).modules.add(module.clone()),
             Item::ModuleRemove { image, start } => self.image(*image).modules.remove(*start),
             Item::Ended { image, exit, .. } => {

@@ -4,21 +4,40 @@
 //! a lane's frames, from the outermost on, is remembered with the stack that it is the end of, so that
 //! an event costs as many look-ups as it brings frames.
 //!
-//! The words before an event's new frames are the collector's: `lane | kept << 32`, where a `kept` of
-//! all ones says that the stack beyond the caller is the lane's last one.
+//! What the words say is told in [`crate::trace::lanes`]. A lane is one of our collector's: its number is
+//! trusted.
 
+use crate::trace::lanes::SAME_STACK;
 use crate::trace::{SiteId, StackId, StackTable};
-
-/// `kept` of an event that brings no frames.
-const SAME: u32 = u32::MAX;
 
 /// Of one lane.
 #[derive(Clone, Debug, Default)]
 struct Path {
     /// What the outermost frame stands on: nothing, or that the stack goes on unseen.
     root: StackId,
-    /// By frame, outer to inner.
-    nodes: Vec<StackId>,
+    /// By frame, outer to inner: the stack that it is the innermost frame of, and where that is.
+    frames: Vec<(SiteId, StackId)>,
+    /// Return addresses inside of those, outer to inner, that no event has had yet: nobody has said whose
+    /// they are.
+    pending: Vec<u64>,
+}
+
+impl Path {
+    fn innermost(&self) -> StackId {
+        self.frames.last().map_or(self.root, |&(_, stack)| stack)
+    }
+
+    fn change(&mut self, kept: u32, new: &[u64]) {
+        let kept = kept as usize;
+        match kept.checked_sub(self.frames.len()) {
+            Some(of_pending) => self.pending.truncate(of_pending),
+            None => {
+                self.frames.truncate(kept);
+                self.pending.clear();
+            }
+        }
+        self.pending.extend(new.iter().rev());
+    }
 }
 
 /// See the module.
@@ -28,8 +47,22 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// The stack beyond an event's caller, given its frames words. `site` numbers a return address, `intern`
-    /// a stack.
+    fn lane(&mut self, lane: u32) -> &mut Path {
+        let at = lane as usize;
+        if at >= self.lanes.len() {
+            self.lanes.resize_with(at + 1, Path::default);
+        }
+        &mut self.lanes[at]
+    }
+
+    /// A lane's last stack changes, between its events.
+    pub fn change(&mut self, lane: u32, kept: u32, new: &[u64]) {
+        self.lane(lane).change(kept, new);
+    }
+
+    /// The stack beyond an event's caller, given its frames words and whether it goes on unseen. `site` numbers a
+    /// return address, `intern` a stack.
+    #[inline]
     pub fn beyond(
         &mut self,
         words: &[u64],
@@ -40,26 +73,34 @@ impl Paths {
         let Some((&first, new)) = words.split_first() else {
             return StackId::EMPTY;
         };
-        let (lane, kept) = (first as u32 as usize, (first >> 32) as u32);
-        if lane >= self.lanes.len() {
-            self.lanes.resize_with(lane + 1, Path::default);
+        let (lane, kept) = (first as u32, (first >> 32) as u32);
+        let path = self.lane(lane);
+        if kept == SAME_STACK && path.pending.is_empty() {
+            return path.innermost();
         }
-        let path = &mut self.lanes[lane];
-        if kept != SAME {
-            path.nodes.truncate(kept as usize);
-            if path.nodes.is_empty() {
-                path.root = if truncated {
-                    intern(StackId::EMPTY, SiteId::TRUNCATED)
-                } else {
-                    StackId::EMPTY
-                };
-            }
-            for &address in new.iter().rev() {
-                let parent = path.nodes.last().copied().unwrap_or(path.root);
-                path.nodes.push(intern(parent, site(address)));
+        if kept != SAME_STACK {
+            path.change(kept, new);
+        }
+        let root = if truncated {
+            intern(StackId::EMPTY, SiteId::TRUNCATED)
+        } else {
+            StackId::EMPTY
+        };
+        if path.root != root {
+            path.root = root;
+            let mut parent = root;
+            for (site, stack) in &mut path.frames {
+                parent = intern(parent, *site);
+                *stack = parent;
             }
         }
-        path.nodes.last().copied().unwrap_or(path.root)
+        let mut parent = path.innermost();
+        for address in path.pending.drain(..) {
+            let site = site(address);
+            parent = intern(parent, site);
+            path.frames.push((site, parent));
+        }
+        parent
     }
 }
 
@@ -90,12 +131,37 @@ mod tests {
             table.frames(stack).map(|site| site.0).collect::<Vec<_>>()
         };
         assert_eq!(beyond(0, 0, &[12, 11, 10], false), [12, 11, 10]);
-        assert_eq!(beyond(0, SAME, &[], false), [12, 11, 10]);
+        assert_eq!(beyond(0, SAME_STACK, &[], false), [12, 11, 10]);
         // Another lane has a stack of its own, whose outer end was not found.
         assert_eq!(beyond(3, 0, &[21, 20], true), [21, 20, 0]);
         assert_eq!(beyond(0, 1, &[14, 13], false), [14, 13, 10]);
         assert_eq!(beyond(0, 2, &[], false), [13, 10]);
         assert_eq!(beyond(3, 1, &[22], true), [22, 20, 0]);
         assert!(beyond(3, 0, &[], false).is_empty());
+    }
+
+    #[test]
+    fn frames_that_come_ahead_are_the_next_event_s() {
+        let mut table = StackTable::default();
+        let mut paths = Paths::default();
+        let mut beyond = |paths: &mut Paths, words: &[u64], truncated| {
+            let stack = paths.beyond(
+                words,
+                truncated,
+                |address| SiteId(address as u32),
+                |parent, site| table.intern(parent, site),
+            );
+            table.frames(stack).map(|site| site.0).collect::<Vec<_>>()
+        };
+        let kept = |kept: u64| kept << 32;
+        assert_eq!(beyond(&mut paths, &[kept(0), 11, 10], false), [11, 10]);
+        paths.change(0, 1, &[13, 12]);
+        paths.change(0, 2, &[15, 14]);
+        assert_eq!(
+            beyond(&mut paths, &[kept(3), 16], true),
+            [16, 14, 12, 10, 0]
+        );
+        paths.change(0, 0, &[21, 20]);
+        assert_eq!(beyond(&mut paths, &[kept(2)], false), [21, 20]);
     }
 }

@@ -7,6 +7,7 @@
 mod certificate;
 pub mod file;
 pub mod header;
+pub mod lanes;
 pub mod live;
 mod ownership;
 mod recording;
@@ -169,6 +170,15 @@ pub enum Item {
         pid: u32,
         /// Path of the program's file. Empty: it does not, what was announced for it last has failed.
         path: Vec<u8>,
+    },
+    /// With full stacks: a lane's last stack changes, between its events ([`lanes`]).
+    Stack {
+        /// The lane.
+        lane: u32,
+        /// How many of the outermost frames stay.
+        kept: u32,
+        /// The frames that come before them, inner to outer.
+        frames: Vec<u64>,
     },
     /// An image ended. Its blocks that are still live are leaks (after an exec: they are gone
     /// with the old program, and no leaks).

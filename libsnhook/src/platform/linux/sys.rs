@@ -17,7 +17,6 @@ const MAP_PRIVATE: usize = 2;
 const MAP_ANONYMOUS: usize = 0x20;
 const MAP_NORESERVE: usize = 0x4000;
 const MADV_WIPEONFORK: usize = 18;
-const MADV_DONTFORK: usize = 10;
 const MADV_DONTDUMP: usize = 16;
 const FUTEX_WAIT: usize = 0;
 const FUTEX_WAKE: usize = 1;
@@ -141,13 +140,6 @@ pub unsafe fn unmap(address: usize, bytes: usize) {
 pub fn wipe_on_fork(address: usize, bytes: usize) -> bool {
     // SAFETY: changes nothing in this process.
     unsafe { syscall(number::MADVISE, [address, bytes, MADV_WIPEONFORK, 0, 0, 0]) == 0 }
-}
-
-/// Asks the kernel to leave pages out of a forked child. Where it can't, the child has a copy that it knows
-/// nothing of.
-pub fn keep_from_children(address: usize, bytes: usize) {
-    // SAFETY: changes nothing in this process.
-    unsafe { syscall(number::MADVISE, [address, bytes, MADV_DONTFORK, 0, 0, 0]) };
 }
 
 /// Makes pages of the hook itself writable.

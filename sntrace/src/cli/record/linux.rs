@@ -47,10 +47,11 @@ fn record(options: &RecordOptions) -> Result<u8, u8> {
     let finished = run::collect(&mut collector, ran.running(), |feed| {
         Finished::of(feed, options, file, &path, watch, begun)
     });
-    let (statistics, clean) = match finished {
+    let (statistics, mut clean) = match finished {
         Some(finished) => (finished.statistics, finished.report(options, &path)),
         None => (Statistics::default(), false),
     };
+    clean &= run::tell_stacks(&statistics, collector.first_difference());
     Ok(ran.status(&options.run, &statistics, clean))
 }
 
@@ -229,20 +230,6 @@ impl Finished {
             }
         }
         run::tell(statistics);
-        let (equal, differing) = (statistics.stacks_verified, statistics.stacks_differing);
-        if equal + differing > 0 {
-            messages::note(format!(
-                "{} stacks verified, {differing} differ",
-                equal + differing
-            ));
-        }
-        if differing > 0 {
-            clean = false;
-            messages::failure(
-                "stacks were not what another walk found: this is a bug of sntrace",
-                None,
-            );
-        }
         if let Some((message, hint)) = recorded.summary.warning() {
             messages::warning(message, Some(hint));
         }

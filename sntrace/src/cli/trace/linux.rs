@@ -37,13 +37,17 @@ fn trace(options: &TraceOptions) -> Result<u8, u8> {
     let finished = run::collect(&mut collector, ran.running(), |feed| {
         let locator = Locator::default();
         let mut presenter = Presenter::new(&locator, naming, watch, outputs);
+        if options.stacks == Stacks::Full {
+            presenter = presenter.with_full_stacks();
+        }
         let statistics = feed.feed(&mut presenter);
         (statistics, Finished::of(presenter))
     });
-    let (statistics, clean) = match finished {
+    let (statistics, mut clean) = match finished {
         Some((statistics, finished)) => (statistics, finished.report(options, &statistics)),
         None => (Statistics::default(), false),
     };
+    clean &= run::tell_stacks(&statistics, collector.first_difference());
     Ok(ran.status(&options.run, &statistics, clean))
 }
 

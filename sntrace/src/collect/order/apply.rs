@@ -2,8 +2,9 @@
 
 use super::journal::{Emitted, Entry};
 use super::source::{Head, HeadKind, Queue, Source};
-use super::{Missing, Orderer, Other, Patience};
+use super::{Missing, Orderer, Other, Patience, StackDepth};
 use crate::collect::ticks::Timeline;
+use crate::trace::lanes::SAME_STACK;
 use crate::trace::live::{Block, LiveBlocks};
 use crate::trace::{Batch, Event, ImageId, Item, Ownership, StackId};
 
@@ -69,8 +70,8 @@ impl Orderer {
         let last_ns = self.last_ns;
         self.last_ns = last_ns.max(timeline.nanoseconds(time));
         let first_frame = out.frames.len() as u32;
-        if self.full_stacks {
-            let kept = if source.is_pipe() { 0 } else { head.kept };
+        if self.depth == StackDepth::Full {
+            let kept = head.kept.unwrap_or(SAME_STACK);
             out.frames.push(at as u64 | u64::from(kept) << 32);
         }
         match &source.queue {
@@ -98,7 +99,7 @@ impl Orderer {
             released: released.map(|block| block.bytes),
             temporary,
         }));
-        let (thread, end) = (head.thread, head.end);
+        let (thread, end, truncated) = (head.thread, head.end, head.truncated);
         let place = source.place();
         let mut message = None;
         match &mut source.queue {
@@ -134,6 +135,9 @@ impl Orderer {
             });
         }
         source.clock = time;
+        if self.depth == StackDepth::Full {
+            source.speaker.truncated = truncated;
+        }
         source.load_head();
         Ok((image, [obtained, given_back]))
     }

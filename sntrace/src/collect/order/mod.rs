@@ -97,6 +97,16 @@ pub struct OrderStatistics {
     pub unsolved: u64,
 }
 
+/// What the events' frames are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StackDepth {
+    /// The frames beyond the caller that its name may take.
+    #[default]
+    Callers,
+    /// All frames, as a difference to the last stack of the same lane: see [`crate::trace::lanes`].
+    Full,
+}
+
 /// In ticks, how long who waits.
 #[derive(Clone, Copy)]
 struct Patience {
@@ -108,6 +118,7 @@ struct Patience {
 /// Merges sources. See the module.
 #[derive(Debug)]
 pub struct Orderer {
+    depth: StackDepth,
     sources: Vec<Source>,
     /// When whose turn is: time, source, and the source's number of the entry. An entry with
     /// another number is out of date.
@@ -132,9 +143,6 @@ pub struct Orderer {
     current: (ImageId, LiveBlocks),
     journal: Journal,
     search: search::Budget,
-    /// Whether events carry whole stacks, as differences: then what stands first among an event's frames
-    /// is `source | kept << 32`.
-    full_stacks: bool,
     /// Images for which an order was searched, since somebody last asked.
     contended: Vec<ImageId>,
 }
@@ -146,10 +154,17 @@ impl Default for Orderer {
 }
 
 impl Orderer {
-    /// Without sources.
+    /// Without sources; frames are those that a caller's name takes.
     #[must_use]
     pub fn new() -> Self {
+        Self::of(StackDepth::Callers)
+    }
+
+    /// Without sources.
+    #[must_use]
+    pub fn of(depth: StackDepth) -> Self {
         Self {
+            depth,
             sources: Vec::new(),
             schedule: BinaryHeap::new(),
             active: Vec::new(),
@@ -165,21 +180,14 @@ impl Orderer {
             current: (ImageId(0), LiveBlocks::default()),
             journal: Journal::default(),
             search: search::Budget::default(),
-            full_stacks: false,
             contended: Vec::new(),
         }
     }
 
-    /// From now on events carry whole stacks, as what changed since their lane's last one: the first of
-    /// an event's frames says `source | kept << 32`, the others are new, and the `kept` outermost ones of
-    /// the source's last stack stand beyond them (all ones: all of them).
-    pub fn expect_full_stacks(&mut self) {
-        self.full_stacks = true;
-    }
-
     /// A new source, a lane.
     pub fn add_source(&mut self) -> SourceId {
-        SourceId(self.add(Queue::Lane(WordQueue::default())) as usize)
+        let number = self.sources.len() as u32;
+        SourceId(self.add(Queue::Lane(WordQueue::of_lane(number))) as usize)
     }
 
     fn add(&mut self, queue: Queue) -> u32 {

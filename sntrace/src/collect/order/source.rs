@@ -23,6 +23,8 @@ pub(super) struct Speaker {
     pub tid: u32,
     /// Dense number of the thread.
     pub thread: u32,
+    /// With full stacks: whether the last one goes on beyond its outermost frame.
+    pub truncated: bool,
 }
 
 /// The first thing that waits in a source. Written field by field, where it stays: copies of it
@@ -41,10 +43,10 @@ pub(super) struct Head {
     pub tid: u32,
     pub thread: u32,
     pub truncated: bool,
+    /// As in [`super::words::Place`].
+    pub kept: Option<u32>,
     /// Where the frames are in a lane's words.
     pub frames: (u64, u64),
-    /// With full stacks: how many frames of the lane's last stack stand beyond them.
-    pub kept: u32,
     /// Where a lane's next record is.
     pub end: u64,
 }
@@ -72,8 +74,8 @@ impl Head {
             tid: 0,
             thread: 0,
             truncated: false,
+            kept: None,
             frames: (0, 0),
-            kept: 0,
             end: 0,
         }
     }
@@ -112,6 +114,7 @@ impl Source {
                 image: ImageId(0),
                 tid: 0,
                 thread: u32::MAX,
+                truncated: false,
             },
             clock: 0,
             head: Head::nothing(),
@@ -190,9 +193,12 @@ fn lane_head(head: &mut Head, words: &WordQueue, speaker: Speaker) {
     head.parts = Parts::of(&head.record);
     (head.time, head.earliest) = head.parts.times(&head.record);
     (head.tid, head.thread) = (speaker.tid, speaker.thread);
-    head.truncated = place.truncated;
-    head.frames = place.frames;
     head.kept = place.kept;
+    head.truncated = match place.kept {
+        Some(_) => place.truncated,
+        None => speaker.truncated,
+    };
+    head.frames = place.frames;
     head.end = place.end;
 }
 
@@ -209,6 +215,8 @@ fn pipe_head(head: &mut Head, messages: &Messages) {
             head.parts = Parts::of(&raw.event);
             (head.tid, head.thread) = (raw.tid, raw.thread);
             head.truncated = raw.truncated;
+            // Each message stands for itself.
+            head.kept = Some(0);
         }
         Said::Other(Other::Ended(_)) => head.kind = HeadKind::Ended,
         Said::Other(_) => head.kind = HeadKind::Other,

@@ -10,17 +10,18 @@ use std::collections::VecDeque;
 
 use sntrace_format::control::{self, BODY_MAX, CONTROL_WORDS_MAX, Control};
 use sntrace_format::record::{
-    DecodeError, Event, Op, Record, STACK_WORDS_MAX, decode, first_word, length, read_event,
+    DecodeError, EVENT_WORDS_MAX, Event, Op, Record, decode, first_word, length, read_event,
 };
 use sntrace_format::ring::RING_WORDS;
 
 use super::Other;
+use crate::trace::Item;
 
 /// Words of the longest record.
-const RECORD_WORDS_MAX: u64 = if CONTROL_WORDS_MAX > STACK_WORDS_MAX {
+const RECORD_WORDS_MAX: u64 = if CONTROL_WORDS_MAX > EVENT_WORDS_MAX {
     CONTROL_WORDS_MAX
 } else {
-    STACK_WORDS_MAX
+    EVENT_WORDS_MAX
 };
 /// So many words that are done with are worth moving the others for.
 const DONE_WORDS: usize = 4096;
@@ -43,6 +44,8 @@ pub struct WordQueue {
     pub(super) others: VecDeque<(u64, u64, Other)>,
     /// The latest time of any record.
     latest: u64,
+    /// The lane's number among the sources.
+    lane: u32,
 }
 
 /// Where an event is.
@@ -52,8 +55,8 @@ pub(super) struct Place {
     pub frames: (u64, u64),
     /// Whether the stack goes on beyond them.
     pub truncated: bool,
-    /// How many frames of the lane's last stack stand beyond them.
-    pub kept: u32,
+    /// How many frames of the last stack stay; `None`: all of it.
+    pub kept: Option<u32>,
     /// Coordinate of the next record.
     pub end: u64,
 }
@@ -63,6 +66,14 @@ pub(super) struct Place {
 pub struct Damaged;
 
 impl WordQueue {
+    /// The lane with this number.
+    pub(super) fn of_lane(lane: u32) -> Self {
+        Self {
+            lane,
+            ..Self::default()
+        }
+    }
+
     /// A new owner writes from this position of the ring on. Words of its predecessor may still
     /// wait.
     pub(super) fn begin(&mut self, ring_position: u64, owner: Other) {
@@ -120,6 +131,21 @@ impl WordQueue {
                     if let Some(other) = each(time, message) {
                         self.others.push_back((self.scanned, time, other));
                     }
+                    self.words[at] = padding(taken as u64);
+                    taken as u64
+                }
+                Ok((Op::Stack, taken)) => {
+                    let Ok((Record::Stack { time, change }, _)) = decode(rest) else {
+                        return self.cut(at, false);
+                    };
+                    let stack = Item::Stack {
+                        lane: self.lane,
+                        kept: change.kept,
+                        frames: rest[2..taken].to_vec(),
+                    };
+                    self.latest = self.latest.max(time);
+                    let other = Other::Item(Box::new(stack));
+                    self.others.push_back((self.scanned, time, other));
                     self.words[at] = padding(taken as u64);
                     taken as u64
                 }

@@ -27,7 +27,7 @@ struct Problem(usize, String);
 
 const KEYS: &str = "a term begins with fn, module, op, size, tid or pid";
 /// What filters can select; the tags of padding and control are no calls.
-const NOT_CALLS: [Op; 2] = [Op::Pad, Op::Control];
+const NOT_CALLS: [Op; 3] = [Op::Stack, Op::Pad, Op::Control];
 
 pub fn parse(expression: &str) -> Result<Filter, FilterError> {
     let mut filter = Filter {

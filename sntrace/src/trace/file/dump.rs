@@ -190,6 +190,8 @@ fn columns(payload: &[u8], lines: &mut Lines<'_, impl Write>) -> Result<(), Malf
 fn told(item: &Item) -> String {
     match item {
         Item::Event(event) => event_told(event),
+        // Never in a file, where each event has its stack whole.
+        Item::Stack { .. } => String::new(),
         Item::Process {
             image,
             time_ns,

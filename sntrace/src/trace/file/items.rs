@@ -28,7 +28,8 @@ pub(super) fn put_item(out: &mut Vec<u8>, item: &Item) {
         put_number(out, image.0.into());
     };
     match item {
-        Item::Event(_) => {}
+        // Events have columns of their own, and their stacks whole.
+        Item::Event(_) | Item::Stack { .. } => {}
         Item::Process {
             image,
             time_ns,

@@ -94,6 +94,9 @@ impl<W: Write> TraceWriter<W> {
     /// Those of the output; the item is none that a run has.
     #[inline]
     pub fn item(&mut self, item: &Item) -> io::Result<()> {
+        if matches!(item, Item::Stack { .. }) {
+            return Ok(());
+        }
         self.events += u64::from(matches!(item, Item::Event(_)));
         if self.encoder.item(item)? {
             self.flush()?;
