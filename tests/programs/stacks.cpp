@@ -21,7 +21,7 @@
 #define NOINLINE __attribute__((noinline))
 
 static volatile unsigned long sink;
-static unsigned long seed = 88172645463325252UL;
+static thread_local unsigned long seed = 88172645463325252UL;
 
 static unsigned long next_number()
 {
@@ -31,11 +31,30 @@ static unsigned long next_number()
     return seed;
 }
 
+// Two calls that leave the same frame with another return address: what stands further in looks the
+// same on both ways.
+#define EITHER(call)            \
+    do {                        \
+        if (next_number() & 1)  \
+            call;               \
+        else {                  \
+            call;               \
+            sink = sink + 1;    \
+        }                       \
+    } while (0)
+
 static NOINLINE void touch(size_t size)
 {
     void *block = malloc(size);
     sink = sink + (unsigned long)block;
     free(block);
+}
+
+// Where the frames in between should change unseen.
+static NOINLINE void sometimes(size_t size)
+{
+    if (next_number() % 16 == 0)
+        touch(size);
 }
 
 // Recursion whose frames differ in size and in how they are addressed.
@@ -46,14 +65,16 @@ static NOINLINE void fixed(int depth)
 {
     volatile char room[24];
     room[0] = (char)depth;
-    touch(16);
+    sometimes(16);
+    if (depth <= 0)
+        touch(16);
     if (depth > 0) {
         if (next_number() & 1)
             realigned(depth - 1);
         else
             variable(depth - 1);
     }
-    touch(24 + room[0] % 2);
+    sometimes(24 + room[0] % 2);
 }
 
 static NOINLINE void realigned(int depth)
@@ -61,20 +82,24 @@ static NOINLINE void realigned(int depth)
     alignas(64) volatile char room[128];
     room[0] = (char)depth;
     sink = sink + (unsigned long)&room[0];
-    touch(32);
+    sometimes(32);
     if (depth > 0)
-        fixed(depth - 1);
-    touch(48 + room[0] % 2);
+        EITHER(fixed(depth - 1));
+    else
+        touch(40);
+    sometimes(48 + room[0] % 2);
 }
 
 static NOINLINE void variable(int depth)
 {
     volatile char *room = (volatile char *)alloca(16 + next_number() % 200);
     room[0] = (char)depth;
-    touch(64);
+    sometimes(64);
     if (depth > 0)
         fixed(depth - 1);
-    touch(80 + room[0] % 2);
+    else
+        touch(72);
+    sometimes(80 + room[0] % 2);
 }
 
 static void frames()
@@ -86,11 +111,11 @@ static void frames()
 // Exceptions.
 static NOINLINE int throwing(int depth)
 {
-    std::string text(40 + depth, 'x');
     if (depth == 0)
-        throw std::runtime_error(text);
-    int result = throwing(depth - 1) + 1;
-    touch(text.size());
+        throw std::runtime_error(std::string(40, 'x'));
+    int result = 1;
+    EITHER(result += throwing(depth - 1));
+    sometimes(56);
     return result;
 }
 
@@ -134,10 +159,10 @@ static Task steps(int count)
 static NOINLINE void resume_from(int depth, std::coroutine_handle<> handle)
 {
     if (depth > 0)
-        resume_from(depth - 1, handle);
+        EITHER(resume_from(depth - 1, handle));
     else
         handle.resume();
-    touch(8);
+    sometimes(8);
 }
 
 static void coroutines()
@@ -158,12 +183,15 @@ static int running;
 
 static NOINLINE void yield_at(int depth)
 {
-    touch(100);
+    sometimes(100);
     if (depth > 0)
-        yield_at(depth - 1);
-    else
+        EITHER(yield_at(depth - 1));
+    else {
+        touch(108);
         swapcontext(&contexts[running], &main_context);
-    touch(120);
+        touch(112);
+    }
+    sometimes(120);
 }
 
 static void body()
@@ -200,10 +228,12 @@ static volatile sig_atomic_t jumps;
 
 static NOINLINE void handler_frames(int depth)
 {
-    touch(200);
+    sometimes(200);
     if (depth > 0)
-        handler_frames(depth - 1);
-    touch(208);
+        EITHER(handler_frames(depth - 1));
+    else
+        touch(204);
+    sometimes(208);
 }
 
 static void on_signal(int signal)
@@ -215,12 +245,15 @@ static void on_signal(int signal)
 
 static NOINLINE void raise_at(int depth, int signal)
 {
-    touch(16);
+    sometimes(16);
     if (depth > 0)
-        raise_at(depth - 1, signal);
-    else
+        EITHER(raise_at(depth - 1, signal));
+    else {
+        touch(20);
         raise(signal);
-    touch(24);
+        touch(20);
+    }
+    sometimes(24);
 }
 
 static void handle(int signal, int flags)
@@ -256,10 +289,7 @@ static void signals()
     free(alternate.ss_sp);
 }
 
-// A handler that may come at any instruction allocates nothing from the heap that it interrupts
-// (mmap is traced with --mmap only), so this one calls through the allocator's own check-free
-// functions: memory that it has brought.
-static void *kept[64];
+// A handler that comes at any moment, but allocates only where the heap is not in use.
 static volatile int in_heap;
 
 static void on_timer(int)
@@ -275,10 +305,12 @@ static NOINLINE void without_heap(int depth)
     for (int i = 0; i < 200; i++)
         sink = sink + room[i % 1] + next_number() % 3;
     if (depth > 0)
-        without_heap(depth - 1);
-    in_heap = 1;
-    touch(30 + room[0]);
-    in_heap = 0;
+        EITHER(without_heap(depth - 1));
+    else {
+        in_heap = 1;
+        touch(30 + room[0]);
+        in_heap = 0;
+    }
 }
 
 static void timers()
@@ -305,15 +337,18 @@ static void timers()
 
 // Jumps.
 static jmp_buf far_away;
+static volatile int never;
 
 static NOINLINE void jump_at(int depth)
 {
-    touch(16);
-    if (depth > 0)
-        jump_at(depth - 1);
-    else
+    sometimes(16);
+    // Or the compiler would see that nobody returns, and make it a loop.
+    if (depth == 0 && !never) {
+        touch(20);
         longjmp(far_away, 1);
-    touch(24);
+    }
+    EITHER(jump_at(depth - 1));
+    sometimes(24);
 }
 
 static void long_jumps()
@@ -330,7 +365,9 @@ static NOINLINE int descend(int depth)
 {
     if (depth % 1000 == 0)
         touch(16);
-    int result = depth > 0 ? descend(depth - 1) + 1 : 0;
+    int result = 1;
+    if (depth > 0)
+        EITHER(result += descend(depth - 1));
     if (depth % 1000 == 0)
         touch(24);
     return result;
@@ -338,8 +375,10 @@ static NOINLINE int descend(int depth)
 
 static NOINLINE int swing(int depth)
 {
-    touch(16);
-    int result = depth > 0 ? swing(depth - 1) + 1 : 0;
+    sometimes(16);
+    int result = 1;
+    if (depth > 0)
+        EITHER(result += swing(depth - 1));
     if (depth % 100 == 0)
         result += descend(3000);
     return result;
@@ -349,17 +388,17 @@ static void depths()
 {
     sink = sink + descend(30000);
     sink = sink + swing(500);
-    sink = sink + descend(7000);
+    for (int i = 0; i < 5; i++)
+        sink = sink + descend(7000);
     sink = sink + swing(20);
 }
 
 // Threads, each on the stack of one that has ended.
 static void *thread_body(void *argument)
 {
-    (void)argument;
-    // Each thread has numbers of its own: the others' would race.
+    seed += (unsigned long)argument;
     for (int i = 0; i < 50; i++)
-        catching(i % 13);
+        catching((int)(next_number() % 13));
     std::vector<std::unique_ptr<int>> numbers;
     for (int i = 0; i < 50; i++)
         numbers.push_back(std::make_unique<int>(i));
@@ -371,7 +410,7 @@ static void threads()
     for (int i = 0; i < 20; i++) {
         pthread_t several[4];
         for (auto &one : several)
-            pthread_create(&one, nullptr, thread_body, nullptr);
+            pthread_create(&one, nullptr, thread_body, (void *)(long)(i * 4 + (&one - several)));
         for (auto &one : several)
             pthread_join(one, nullptr);
     }
