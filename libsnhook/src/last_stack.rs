@@ -92,22 +92,20 @@ struct Words(*mut Word);
 
 impl Words {
     #[inline(always)]
-    fn place(self, at: usize) -> *mut Word {
-        // Masked: never outside, without a question.
-        self.0.wrapping_add(at & (WORDS - 1))
-    }
-
-    #[inline(always)]
     fn get(self, at: usize) -> Word {
-        // SAFETY: one of the WORDS words of this stack's memory, which nobody refers to.
-        unsafe { self.place(at).read() }
+        debug_assert!(at < WORDS);
+        // SAFETY: every index comes from counts of words that were stored, of which there are at
+        // most WORDS; nobody refers to them.
+        unsafe { self.0.add(at).read() }
     }
 
     #[inline(always)]
     fn set(self, at: usize, word: Word) {
-        // SAFETY: as in `get`. Volatile: else a copying loop becomes a call of memcpy, which costs
-        // more than the few words that are copied.
-        unsafe { self.place(at).write_volatile(word) };
+        debug_assert!(at < WORDS);
+        // SAFETY: as in `get`: words are stored from WORDS downwards, not below those of the last
+        // stack, or copied to lower places. Volatile: else a copying loop becomes a call of memcpy,
+        // which costs more than the few words that are copied.
+        unsafe { self.0.add(at).write_volatile(word) };
     }
 }
 
@@ -438,24 +436,17 @@ impl LastStack {
     /// `sp`. [`Verified::Frame`] says from which frame on the walk has to be done again.
     #[inline(always)]
     fn verify(&self, frames: &[Entry; FRAMES], words: Words, met: usize, sp: u64) -> Verified {
-        let (mut at, tangled) = match met.checked_sub(1) {
+        let (count, tangled) = match met.checked_sub(1) {
             Some(outer) => (frames[outer].words, frames[outer].tangled),
             None => (self.end_words, false),
         };
         if tangled || self.end_loose || !self.window.contains(sp, self.top) {
             return self.verify_slowly(frames, words, met);
         }
-        while at > 0 {
-            at -= 1;
-            let word = words.get(at as usize);
-            // SAFETY: not below the stack pointer and below the top, since nothing is tangled, and
-            // so in the window, all of whose pages can be read; addresses are aligned.
-            // Volatile: the word belongs to frames of other functions.
-            if unsafe { (word.address as *const u64).read_volatile() } != word.value {
-                return Verified::Frame(self.first_verified(frames, met, at));
-            }
+        match first_that_differs(words, count as usize) {
+            None => Verified::All,
+            Some(at) => Verified::Frame(self.first_verified(frames, met, at as u32)),
         }
-        Verified::All
     }
 
     /// Which frame on the way outwards to the word with the index `at` was reached without it.
@@ -611,6 +602,31 @@ impl Entry {
             fp: self.fp,
         }
     }
+}
+
+/// The last of the first `count` words that is not in memory any more.
+///
+/// The words are not below the stack pointer and below the top of the stack, since nothing is
+/// tangled, and in the window, all of whose pages can be read.
+#[inline(always)]
+fn first_that_differs(words: Words, count: usize) -> Option<usize> {
+    let differs = |at: usize| {
+        let word = words.get(at);
+        // SAFETY: readable, as above; addresses are aligned. Volatile: the word belongs to frames
+        // of other functions.
+        unsafe { (word.address as *const u64).read_volatile() != word.value }
+    };
+    let mut at = count;
+    // Four at a time, as half of the loop would be counting.
+    while at >= 4 {
+        for next in 1..=4 {
+            if differs(at - next) {
+                return Some(at - next);
+            }
+        }
+        at -= 4;
+    }
+    (0..at).rev().find(|&at| differs(at))
 }
 
 /// Whether the `count` words from `from` on are all in that range of addresses.
