@@ -16,6 +16,7 @@ packages=(
     valgrind                            # a witness of the counts; the other is in libc6 itself
     heaptrack golang-go nodejs          # readers of exports: heaptrack_print, go tool pprof,
     protobuf-compiler                   # DHAT's viewer, protobuf without a schema
+    libunwind-dev                       # a second opinion on stacks
     python3 sqlite3 git xz-utils perl   # real programs
     bsdutils util-linux procps          # script, setarch, ps
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross

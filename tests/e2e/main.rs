@@ -30,6 +30,8 @@ mod processes;
 mod real_programs;
 /// Recorded traces, and what reads them.
 mod record;
+/// Stacks that are hard to follow, compared with libunwind's.
+mod stacks;
 /// Names from every form of debug information.
 mod symbols;
 /// Ten million events under everything that is hard, counted.

@@ -61,13 +61,14 @@ fn shapes(lines: &str) -> Vec<String> {
 both_transports! {
     fn the_lines_of_a_recording_are_those_of_the_main_job(transport) {
         let program = Build::c("deterministic.c").path();
+        let program = program.to_str().unwrap();
         let live = Sntrace::new(transport)
             .through(&["setarch", "-R"])
-            .run(&[&program, "20000"])
+            .run(&[program, "20000"])
             .succeeds();
         let folder = tempfile::tempdir().unwrap();
         let options = ["--transport", transport.name()];
-        let (file, output) = record(folder.path(), &options, &[&program, "20000"]);
+        let (file, output) = record(folder.path(), &options, &[program, "20000"]);
         assert!(output.status.success(), "{}", text(&output.stderr));
         let (live, read) = (live.lines_text(), lines_of(&file, &[]));
         assert!(live.lines().count() > 20_000);
@@ -161,6 +162,7 @@ fn a_file_that_can_t_be_written_fails_before_the_program_starts() {
 #[test]
 fn a_full_disk_leaves_the_program_alone_and_is_told() {
     let program = Build::c("deterministic.c").path();
+    let program = program.to_str().unwrap();
     let shell = format!("{program} 200000 && echo went on");
     let output = sntrace(&["record", "-o", "/dev/full", "sh", "-c", &shell]);
     assert_eq!(text(&output.stdout), "went on\n");
@@ -186,6 +188,7 @@ fn the_exit_status_is_the_program_s() {
 fn strict_refuses_what_is_not_whole() {
     let folder = tempfile::tempdir().unwrap();
     let program = Build::c("nothing.c").flags(&["-static"]).path();
+    let program = program.to_str().unwrap();
     let shell = ["sh", "-c", &format!("{program}; exit 0")];
     let (_, output) = record(folder.path(), &["--strict"], &shell);
     assert_eq!(output.status.code(), Some(125), "{}", text(&output.stderr));
@@ -198,7 +201,8 @@ fn strict_refuses_what_is_not_whole() {
 fn a_cut_trace_reads_up_to_the_cut_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let program = Build::c("deterministic.c").path();
-    let file = recorded(folder.path(), &[&program, "300000"]);
+    let program = program.to_str().unwrap();
+    let file = recorded(folder.path(), &[program, "300000"]);
     let whole = lines_of(&file, &["--raw-callers"]).lines().count();
     let bytes = fs::read(&file).unwrap();
     let cut = folder.path().join("cut.snt");
@@ -221,7 +225,8 @@ fn what_is_no_trace_is_refused_by_name() {
     fs::write(path("empty"), "").unwrap();
     fs::write(path("text"), "[SN_ALLOC] malloc(1) = 0x1  [f]\n").unwrap();
     let program = Build::c("nothing.c").path();
-    let trace = recorded(folder.path(), &[&program]);
+    let program = program.to_str().unwrap();
+    let trace = recorded(folder.path(), &[program]);
     let mut newer = fs::read(&trace).unwrap();
     newer[8] = 99;
     fs::write(path("newer"), newer).unwrap();
@@ -229,7 +234,7 @@ fn what_is_no_trace_is_refused_by_name() {
     let middle = damaged.len() / 3;
     damaged[middle] ^= 0xff;
     fs::write(path("damaged"), damaged).unwrap();
-    fs::copy(&program, path("program")).unwrap();
+    fs::copy(program, path("program")).unwrap();
     fs::write(path("locked"), "x").unwrap();
     fs::set_permissions(path("locked"), fs::Permissions::from_mode(0o000)).unwrap();
     for (name, says) in [
@@ -256,8 +261,9 @@ fn what_is_no_trace_is_refused_by_name() {
 fn a_killed_program_s_trace_has_all_that_it_had_published() {
     let folder = tempfile::tempdir().unwrap();
     let program = Build::c("killed.c").flags(&["-pthread"]).path();
+    let program = program.to_str().unwrap();
     for seed in ["1", "2", "3"] {
-        let (file, output) = record(folder.path(), &[], &[&program, seed]);
+        let (file, output) = record(folder.path(), &[], &[program, seed]);
         assert_eq!(output.status.code(), Some(128 + 9));
         let printed = text(&output.stdout);
         let last: usize = printed.lines().last().unwrap().trim().parse().unwrap();
