@@ -117,11 +117,15 @@ fn compare(part: &str, number: usize, stack: &[u64], truncated: bool, expected: 
     } else {
         stack.starts_with(beyond)
     };
+    let common = stack.iter().zip(beyond).take_while(|(ours, theirs)| ours == theirs);
+    let common = common.count();
     assert!(
         same,
-        "{part}, stack {number} (truncated: {truncated}):\n  sntrace  {}\n  libunwind{}",
-        shown(stack),
-        shown(beyond)
+        "{part}, stack {number} (truncated: {truncated}), {} frames of sntrace's, {} of libunwind's, from number {common}:\n  sntrace  {}\n  libunwind{}",
+        stack.len(),
+        beyond.len(),
+        shown(&stack[common..]),
+        shown(&beyond[common..])
     );
 }
 
