@@ -17,7 +17,8 @@
 //! stack pointer) are marked ([`Entry::loose`]): a walk goes through them each time.
 //!
 //! Deeper stacks than [`LAST_STACK_MAX`] are cut at the outer end, to half of that, so that the
-//! next events, deeper or not, find a stack again that they can build on.
+//! next events, deeper or not, find a stack again that they can build on. Where functions return
+//! until less than a quarter is left, the stack is walked anew.
 //!
 //! Whoever uses a last stack has the claim of its lane: a signal handler finds the lane claimed and
 //! goes to another one, with a last stack of its own. A handler that leaves by a jump leaves the
@@ -46,6 +47,8 @@ const FRAMES: usize = 2 * LAST_STACK_MAX;
 const WORDS: usize = 4 * LAST_STACK_MAX;
 /// How deep a stack that is too deep is left.
 const CUT: usize = LAST_STACK_MAX / 2;
+/// With fewer frames than this left, one that was cut off is walked anew.
+const SHORTEST_CUT: usize = CUT / 2;
 /// How far above its stack pointer a frame's own words may be, in bytes.
 const NEAR: u64 = 1 << 20;
 
@@ -309,7 +312,7 @@ impl LastStack {
         let truncated = self.walk(site, |ip| {
             let expected = frames.next();
             // Where the end was cut off, the walk goes on.
-            if expected.is_none() && self.cut {
+            if expected.is_none() && self.cut && self.length() >= SHORTEST_CUT {
                 return false;
             }
             differs = expected != Some(ip);
@@ -470,7 +473,9 @@ impl LastStack {
                 break (0, Some(end));
             }
         };
-        if kept + (FRAMES - walk.frame) > LAST_STACK_MAX {
+        let length = kept + (FRAMES - walk.frame);
+        let too_short = end.is_none() && self.cut && length < SHORTEST_CUT;
+        if length > LAST_STACK_MAX || too_short {
             return Outcome::NO_HELP;
         }
         Outcome::of(self.commit(frames, words, &walk, kept, end))
