@@ -214,7 +214,14 @@ fn stacks_written(path: &Path) -> HashMap<u64, Vec<u64>> {
 
 /// A program that includes `witness.h`.
 fn witnessed(build: Build) -> String {
-    installed("/usr/include/libunwind.h", "libunwind-dev");
+    let library = Command::new(tool("gcc"))
+        .arg("-print-file-name=libunwind.so")
+        .output()
+        .unwrap();
+    installed(
+        String::from_utf8(library.stdout).unwrap().trim(),
+        "libunwind-dev",
+    );
     build
         .flags(&["-pthread", "-lunwind"])
         .path()
@@ -346,7 +353,7 @@ fn in_handlers_that_come_at_any_instruction() {
     for way in ["return", "jump"] {
         let run = shared(&[program.to_str().unwrap(), "3000", way]);
         let blocks = number(&run.stdout, "blocks");
-        assert!(run.verified > 10_000);
+        assert!(run.verified >= 3_000);
         let taken = run
             .list("events")
             .iter()
