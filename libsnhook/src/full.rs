@@ -55,11 +55,12 @@ pub fn note(
     if state.main.claim() {
         let epoch = EPOCH.load(Ordering::Relaxed);
         let made = state.main_stack.update(site, epoch, Unknown::Stop);
-        if let Ok(difference) = &made
+        let (lane, stack) = (&mut state.main, &mut state.main_stack);
+        // By value: what is given away by reference has to be in memory, and is waited for.
+        if let Ok(difference) = made
             && difference.listed() <= FRAMES_MAX
             && !state::has(OptionBits::VERIFY_STACKS)
         {
-            let (lane, stack) = (&mut state.main, &state.main_stack);
             lane.enter();
             return put(lane, stack, difference, |time| Event {
                 op,
@@ -70,7 +71,7 @@ pub fn note(
                 operands,
             });
         }
-        give_back(&mut state.main, &mut state.main_stack, &made);
+        give_back(lane, stack, made.ok());
     }
     note_slowly(state, site, op, block, size, operands);
 }
@@ -100,7 +101,7 @@ fn note_slowly(
         Ready::Lane(index, difference) => {
             let (lane, stack) = state.lane(index);
             lane.enter();
-            put(lane, stack, &difference, event);
+            put(lane, stack, difference, event);
         }
         Ready::Pipe => send(state, site, || event(clock::now())),
         Ready::Nowhere => {}
@@ -135,7 +136,7 @@ pub fn note_replacing(
             lane.enter();
             let started = clock::now();
             let block = call();
-            put(lane, stack, &difference, |time| event(block, started, time));
+            put(lane, stack, difference, |time| event(block, started, time));
             block
         }
         Ready::Pipe => {
@@ -153,7 +154,7 @@ pub fn note_replacing(
 fn put(
     lane: &mut Producer,
     stack: &LastStack,
-    difference: &Difference,
+    difference: Difference,
     event: impl FnOnce(u64) -> Event,
 ) {
     let event = event(clock::now());
@@ -165,9 +166,9 @@ fn put(
 }
 
 /// Ends a claim; what the last stack has become is not sent.
-fn give_back(lane: &mut Producer, stack: &mut LastStack, made: &Result<Difference, Obstacle>) {
-    if let Ok(difference) = made {
-        stack.take_back(difference);
+fn give_back(lane: &mut Producer, stack: &mut LastStack, made: Option<Difference>) {
+    if let Some(difference) = made {
+        stack.take_back(&difference);
     }
     lane.release_claim();
 }
@@ -199,16 +200,16 @@ fn ready(state: &mut ThreadState, site: &Site) -> Ready {
                 send_ahead(lane, stack, &difference);
             }
             Ok(_) => {
-                give_back(lane, stack, &made);
+                give_back(lane, stack, made.ok());
                 words = STACK_WORDS_MAX;
             }
             Err(Obstacle::Unannounced) => {
-                give_back(lane, stack, &made);
+                give_back(lane, stack, made.ok());
                 callers::announce_stack(state, site);
                 (unknown, announced) = (Unknown::LookUp, epoch);
             }
             Err(Obstacle::NoMemory) => {
-                give_back(lane, stack, &made);
+                give_back(lane, stack, made.ok());
                 let mask = sys::block_signals();
                 let got = state.lane(index).1.get_memory();
                 sys::restore_signals(mask);

@@ -50,22 +50,25 @@ const CUT: usize = LAST_STACK_MAX / 2;
 const NEAR: u64 = 1 << 20;
 
 /// A frame beyond the caller.
+///
+/// Four words, and copied word by word ([`Entry::load`]): what was written as words a moment ago can't be
+/// read as something larger without waiting for it to reach the cache.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Entry {
     sp: u64,
     ip: u64,
     fp: u64,
-    /// One more than the index of the last word that was read on the way to this frame; during a
-    /// walk, how many those are.
-    words: u32,
-    /// [`Walker::mark`], or [`NO_MARK`].
-    mark: u16,
-    /// Whether equal words prove nothing about the way to this frame.
-    loose: bool,
-    /// Whether this frame or one outside of it is loose, or is on another stack than this.
-    tangled: bool,
+    /// Bits 0 to 31: one more than the index of the last word that was read on the way to this frame;
+    /// during a walk, how many those are. Bits 32 to 47: [`Walker::mark`], or [`NO_MARK`]. Then
+    /// [`LOOSE`] and [`TANGLED`].
+    way: u64,
 }
+
+/// Equal words prove nothing about the way to this frame.
+const LOOSE: u64 = 1 << 48;
+/// This frame or one outside of it is loose, or is on another stack than this.
+const TANGLED: u64 = 1 << 49;
 
 /// A mark that no walk has.
 const NO_MARK: u16 = u16::MAX;
@@ -92,22 +95,20 @@ struct Words(*mut Word);
 
 impl Words {
     #[inline(always)]
-    fn place(self, at: usize) -> *mut Word {
-        // Masked: never outside, without a question.
-        self.0.wrapping_add(at & (WORDS - 1))
-    }
-
-    #[inline(always)]
     fn get(self, at: usize) -> Word {
-        // SAFETY: one of the WORDS words of this stack's memory, which nobody refers to.
-        unsafe { self.place(at).read() }
+        debug_assert!(at < WORDS);
+        // SAFETY: every index comes from counts of words that were stored, of which there are at
+        // most WORDS; nobody refers to them.
+        unsafe { self.0.add(at).read() }
     }
 
     #[inline(always)]
     fn set(self, at: usize, word: Word) {
-        // SAFETY: as in `get`. Volatile: else a copying loop becomes a call of memcpy, which costs
-        // more than the few words that are copied.
-        unsafe { self.place(at).write_volatile(word) };
+        debug_assert!(at < WORDS);
+        // SAFETY: as in `get`: words are stored from WORDS downwards, not below those of the last
+        // stack, or copied to lower places. Volatile: else a copying loop becomes a call of memcpy,
+        // which costs more than the few words that are copied.
+        unsafe { self.0.add(at).write_volatile(word) };
     }
 }
 
@@ -331,7 +332,7 @@ impl LastStack {
         self.window.cover(site.sp);
         let stack = callers::stack_bounds(site);
         let used = match (self.length as usize).checked_sub(1) {
-            Some(last) if self.known => frames[last].words,
+            Some(last) if self.known => frames[last].words(),
             _ => 0,
         };
         let reader = Reader {
@@ -383,13 +384,13 @@ impl LastStack {
                 sp: registers.sp,
                 ip: frame.ip,
                 fp: frame.fp,
-                words: read as u32,
-                mark: walker.mark().unwrap_or(NO_MARK),
-                loose,
-                tangled,
+                way: read as u64
+                    | u64::from(walker.mark().unwrap_or(NO_MARK)) << 32
+                    | if loose { LOOSE } else { 0 }
+                    | if tangled { TANGLED } else { 0 },
             };
             walk.frame -= 1;
-            frames[walk.frame] = entry;
+            frames[walk.frame].store(entry);
             while old > 0 && frames[old - 1].sp < entry.sp {
                 old -= 1;
             }
@@ -401,10 +402,11 @@ impl LastStack {
                     Verified::Frame(from) => from,
                 };
                 if from < met {
-                    let taken = (frames[met - 1].words - self.words_before(frames, from)) as usize;
+                    let taken =
+                        (frames[met - 1].words() - self.words_before(frames, from)) as usize;
                     let too_many = met - from + FRAMES - walk.frame > limit
                         || walk.word <= reader.used + 2 + taken;
-                    if too_many || frames[from].mark != 0 {
+                    if too_many || frames[from].mark() != 0 {
                         return None;
                     }
                     self.take_over(frames, words, &mut walk, from..met);
@@ -438,24 +440,17 @@ impl LastStack {
     /// `sp`. [`Verified::Frame`] says from which frame on the walk has to be done again.
     #[inline(always)]
     fn verify(&self, frames: &[Entry; FRAMES], words: Words, met: usize, sp: u64) -> Verified {
-        let (mut at, tangled) = match met.checked_sub(1) {
-            Some(outer) => (frames[outer].words, frames[outer].tangled),
+        let (count, tangled) = match met.checked_sub(1) {
+            Some(outer) => (frames[outer].words(), frames[outer].is_tangled()),
             None => (self.end_words, false),
         };
         if tangled || self.end_loose || !self.window.contains(sp, self.top) {
             return self.verify_slowly(frames, words, met);
         }
-        while at > 0 {
-            at -= 1;
-            let word = words.get(at as usize);
-            // SAFETY: not below the stack pointer and below the top, since nothing is tangled, and
-            // so in the window, all of whose pages can be read; addresses are aligned.
-            // Volatile: the word belongs to frames of other functions.
-            if unsafe { (word.address as *const u64).read_volatile() } != word.value {
-                return Verified::Frame(self.first_verified(frames, met, at));
-            }
+        match first_that_differs(words, count as usize) {
+            None => Verified::All,
+            Some(at) => Verified::Frame(self.first_verified(frames, met, at as u32)),
         }
-        Verified::All
     }
 
     /// Which frame on the way outwards to the word with the index `at` was reached without it.
@@ -471,7 +466,7 @@ impl LastStack {
     #[inline(always)]
     fn words_before(&self, frames: &[Entry; FRAMES], frame: usize) -> u32 {
         match frame.checked_sub(1) {
-            Some(outer) => frames[outer].words,
+            Some(outer) => frames[outer].words(),
             None => self.end_words,
         }
     }
@@ -485,7 +480,7 @@ impl LastStack {
         };
         for outer in (0..met).rev() {
             let begin = self.words_before(frames, outer);
-            if frames[outer].loose || !holds(begin, frames[outer].words) {
+            if frames[outer].is_loose() || !holds(begin, frames[outer].words()) {
                 return Verified::Frame(outer + 1);
             }
         }
@@ -506,14 +501,14 @@ impl LastStack {
         range: Range<usize>,
     ) {
         for at in range.rev() {
-            let (begin, mut entry) = (self.words_before(frames, at), frames[at]);
-            for word in (begin..entry.words).rev() {
+            let (begin, mut entry) = (self.words_before(frames, at), frames[at].load());
+            for word in (begin..entry.words()).rev() {
                 walk.word -= 1;
                 words.set(walk.word, words.get(word as usize));
             }
-            entry.words -= begin;
+            entry.way -= u64::from(begin);
             walk.frame -= 1;
-            frames[walk.frame] = entry;
+            frames[walk.frame].store(entry);
         }
     }
 
@@ -529,9 +524,9 @@ impl LastStack {
     ) -> Difference {
         let (old_length, old_truncated) = (self.length as usize, self.truncated);
         let (known, unsent) = (self.known, core::mem::take(&mut self.unsent));
-        let outer = kept.checked_sub(1).map(|at| frames[at]);
-        let mut place = outer.map_or(self.end_words, |outer| outer.words);
-        let mut tangled = outer.is_some_and(|outer| outer.tangled);
+        let outer = kept.checked_sub(1).map(|at| &frames[at]);
+        let mut place = outer.map_or(self.end_words, Entry::words);
+        let mut tangled = outer.is_some_and(Entry::is_tangled);
         let mut to = place as usize;
         if let Some(end) = &end {
             (place, to) = (end.words as u32, 0);
@@ -547,13 +542,14 @@ impl LastStack {
         let (mut at, mut same) = (kept, true);
         let mut stay = kept;
         for from in walk.frame..FRAMES {
-            let mut entry = frames[from];
-            place += entry.words;
-            tangled |= entry.tangled;
-            (entry.words, entry.tangled) = (place, tangled);
+            let mut entry = frames[from].load();
+            entry.way += u64::from(place);
+            place = entry.words();
+            tangled |= entry.is_tangled();
+            entry.way |= if tangled { TANGLED } else { 0 };
             same &= at < old_length && frames[at].ip == entry.ip;
             stay += usize::from(same);
-            frames[at] = entry;
+            frames[at].store(entry);
             at += 1;
         }
         self.length = at as u32;
@@ -565,7 +561,11 @@ impl LastStack {
             kept: stay,
             length: at,
             truncated: self.truncated,
-            same: known && !unsent && stay == at && at == old_length && self.truncated == old_truncated,
+            same: known
+                && !unsent
+                && stay == at
+                && at == old_length
+                && self.truncated == old_truncated,
         }
     }
 }
@@ -597,11 +597,56 @@ impl Difference {
 }
 
 impl Entry {
+    /// A copy, word by word.
+    #[inline(always)]
+    fn load(&self) -> Self {
+        // SAFETY: fields of a frame that is there. Volatile: else the compiler makes larger pieces of it.
+        unsafe {
+            Self {
+                sp: (&raw const self.sp).read_volatile(),
+                ip: (&raw const self.ip).read_volatile(),
+                fp: (&raw const self.fp).read_volatile(),
+                way: (&raw const self.way).read_volatile(),
+            }
+        }
+    }
+
+    /// Becomes a copy of another, word by word.
+    #[inline(always)]
+    fn store(&mut self, other: Self) {
+        // SAFETY: as in `load`.
+        unsafe {
+            (&raw mut self.sp).write_volatile(other.sp);
+            (&raw mut self.ip).write_volatile(other.ip);
+            (&raw mut self.fp).write_volatile(other.fp);
+            (&raw mut self.way).write_volatile(other.way);
+        }
+    }
+
+    #[inline(always)]
+    fn words(&self) -> u32 {
+        self.way as u32
+    }
+
+    #[inline(always)]
+    fn mark(&self) -> u16 {
+        (self.way >> 32) as u16
+    }
+
+    fn is_loose(&self) -> bool {
+        self.way & LOOSE != 0
+    }
+
+    #[inline(always)]
+    fn is_tangled(&self) -> bool {
+        self.way & TANGLED != 0
+    }
+
     /// Whether a walk goes on from both in the same way, if it reads the same.
     #[inline(always)]
     fn is_state(&self, other: &Entry) -> bool {
         let differs = (self.sp ^ other.sp) | (self.ip ^ other.ip) | (self.fp ^ other.fp);
-        differs == 0 && self.mark == other.mark && self.mark != NO_MARK
+        differs == 0 && self.mark() == other.mark() && self.mark() != NO_MARK
     }
 
     fn registers(&self) -> Registers {
@@ -611,6 +656,31 @@ impl Entry {
             fp: self.fp,
         }
     }
+}
+
+/// The last of the first `count` words that is not in memory any more.
+///
+/// The words are not below the stack pointer and below the top of the stack, since nothing is
+/// tangled, and in the window, all of whose pages can be read.
+#[inline(always)]
+fn first_that_differs(words: Words, count: usize) -> Option<usize> {
+    let differs = |at: usize| {
+        let word = words.get(at);
+        // SAFETY: readable, as above; addresses are aligned. Volatile: the word belongs to frames
+        // of other functions.
+        unsafe { (word.address as *const u64).read_volatile() != word.value }
+    };
+    let mut at = count;
+    // Four at a time, as half of the loop would be counting.
+    while at >= 4 {
+        for next in 1..=4 {
+            if differs(at - next) {
+                return Some(at - next);
+            }
+        }
+        at -= 4;
+    }
+    (0..at).rev().find(|&at| differs(at))
 }
 
 /// Whether the `count` words from `from` on are all in that range of addresses.

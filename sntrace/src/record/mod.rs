@@ -13,6 +13,7 @@ mod generated;
 mod names;
 mod paths;
 mod places;
+mod stacks;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
@@ -25,11 +26,12 @@ use crate::symbolize::{Frame, Locator, ModuleMap, Symbolizer};
 use crate::trace::file::{self, TraceWriter};
 use crate::trace::{
     Batch, Certificate, Event, Exit, FileNumber, Header, ImageId, Item, Module, SiteId, StackId,
-    StackNode, StackTable, TracedFile,
+    StackNode, TracedFile,
 };
 use names::Names;
-use paths::{Paths, intern_new};
+use paths::Paths;
 use places::{Define, Places};
+use stacks::Stacks;
 
 /// How many ended images' modules are kept, for children that were forked from them and have not
 /// spoken yet.
@@ -45,7 +47,7 @@ pub struct Recorder<'f, W: Write, J> {
     output: Output<W>,
     places: Places,
     paths: Paths,
-    stacks: StackTable,
+    stacks: Stacks,
     symbolizer: Symbolizer<'f>,
     images: HashMap<ImageId, Image>,
     /// The image of the last event, kept out of the table: nearly all events come in runs.
@@ -122,7 +124,7 @@ impl<'f, W: Write, J: Judge> Recorder<'f, W, J> {
             },
             places: Places::default(),
             paths: Paths::default(),
-            stacks: StackTable::default(),
+            stacks: Stacks::default(),
             symbolizer: Symbolizer::new(locator),
             images: HashMap::new(),
             current: None,
@@ -181,8 +183,8 @@ impl<'f, W: Write, J: Judge> Recorder<'f, W, J> {
         else {
             return StackId::EMPTY;
         };
-        let define = |output: &mut Output<W>, stacks: &mut StackTable, parent, site| {
-            let (stack, new) = intern_new(stacks, parent, site);
+        let define = |output: &mut Output<W>, stacks: &mut Stacks, parent, site| {
+            let (stack, new) = stacks.intern(parent, site);
             if new {
                 output.write(|writer| writer.define_stack(StackNode { parent, site }));
             }

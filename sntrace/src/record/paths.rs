@@ -8,7 +8,7 @@
 //! trusted.
 
 use crate::trace::lanes::SAME_STACK;
-use crate::trace::{SiteId, StackId, StackTable};
+use crate::trace::{SiteId, StackId};
 
 /// Of one lane.
 #[derive(Clone, Debug, Default)]
@@ -104,16 +104,10 @@ impl Paths {
     }
 }
 
-/// Interns a stack and says whether it is new.
-pub fn intern_new(table: &mut StackTable, parent: StackId, site: SiteId) -> (StackId, bool) {
-    let before = table.len();
-    let stack = table.intern(parent, site);
-    (stack, table.len() > before)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::StackTable;
 
     #[test]
     fn what_the_hook_sends_becomes_whole_stacks() {

@@ -2,12 +2,15 @@
 //!
 //! Every trace carries one, and every report and export shows it. A figure that is not zero where
 //! it should be is no failure by itself: `--strict` makes it one.
+//!
+//! Traces keep it as JSON. A figure that an older trace has not is zero; one that a later version added
+//! is passed over.
 
 use serde::{Deserialize, Serialize};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Certificate {
     /// Events that the trace holds.
     pub events: u64,
@@ -36,7 +39,7 @@ pub struct Certificate {
 
 /// A program that could not be traced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct NotFollowed {
     /// Its path.
     pub program: String,
@@ -48,7 +51,7 @@ pub struct NotFollowed {
 
 /// What tracing cost the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct Cost {
     /// From the start of the program to the end of the last process, in nanoseconds.
     pub wall_ns: u64,

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::io;
 
+use hashbrown::hash_map::Entry;
+
 use super::chunk::{self, Kind, Press, RATIO_MAX};
 use super::column::Column;
 use super::columns::{CHUNK_EVENTS, COLUMNS, Columns};
@@ -15,6 +17,7 @@ use super::items::put_item;
 use super::model::{
     EventKind, Model, Numbers, class_of, given, has_alignment, has_count, is_event, place,
 };
+use crate::symbolize::hash::AddressMap;
 use crate::trace::live::AddressHasher;
 use crate::trace::{Event, ImageId, Item, Op, Ownership, StackId};
 
@@ -53,7 +56,7 @@ pub(super) struct Encoder {
     events: u64,
     first_ns: u64,
     threads: HashMap<(ImageId, u32), u32>,
-    kinds: HashMap<(Op, StackId), u32>,
+    kinds: AddressMap<(Op, StackId), u32>,
     blocks: Vec<Blocks>,
 }
 
@@ -76,7 +79,7 @@ impl Encoder {
             events: 0,
             first_ns: 0,
             threads: HashMap::new(),
-            kinds: HashMap::new(),
+            kinds: AddressMap::default(),
             blocks: Vec::new(),
         }
     }
@@ -229,7 +232,8 @@ impl Encoder {
 
     #[inline]
     fn release(&mut self, event: &Event, thread: u32, last_size: &mut u64) {
-        let released = self.given(event.block, thread);
+        let released = self.end_block(event.block, thread);
+        self.put_given(event.block, released, thread);
         if event.op != Op::Free {
             let of_block = released.map(|owned| u64::from(owned.bytes));
             if event.size == *last_size {
@@ -248,27 +252,22 @@ impl Encoder {
             *last_size = event.size;
         }
         if let Some(owned) = released {
-            self.end_block(event.block, thread);
             self.model.lane(thread).give_back(owned.class, event.block);
         }
     }
 
-    /// Which block the call was given. Returns it if it is live.
+    /// Which block the call was given: the one at `address`, which is `owned` if it is live, or was until
+    /// this call.
     #[inline]
-    fn given(&mut self, address: u64, thread: u32) -> Option<Owned> {
-        if address == 0 {
-            self.put(Columns::Given, given::NULL);
-            return None;
-        }
-        let owned = self.blocks_of(thread).by_address.get(&address).copied();
+    fn put_given(&mut self, address: u64, owned: Option<Owned>, thread: u32) {
         match owned {
             Some(owned) => self.put_number_of(owned, thread),
+            None if address == 0 => self.put(Columns::Given, given::NULL),
             None => {
                 self.put(Columns::Given, given::UNKNOWN);
                 self.put(Columns::Rare, address);
             }
         }
-        owned
     }
 
     #[inline(always)]
@@ -286,7 +285,9 @@ impl Encoder {
     fn obtain(&mut self, event: &Event, thread: u32) {
         let mut old = None;
         if event.op.replaces() {
-            old = self.given(event.old_block, thread);
+            let blocks = self.blocks_of(thread);
+            old = blocks.by_address.get(&event.old_block).copied();
+            self.put_given(event.old_block, old, thread);
         }
         let owners = Ownership::of(event.op, event.block, event.size, event.old_block);
         let released = old.filter(|_| owners.given_back != 0);
@@ -299,17 +300,16 @@ impl Encoder {
         } else {
             let bytes = event.bytes();
             let class = class_of(bytes);
-            let taken = self.blocks_of(thread).by_address.get(&event.block).copied();
-            if let Some(taken) = taken {
+            if let Some(taken) = self.begin_block(event.block, bytes, class, thread) {
                 self.put(Columns::Place, place::TAKEN);
                 self.put_number_of(taken, thread);
                 self.end_block(event.block, thread);
+                self.begin_block(event.block, bytes, class, thread);
             } else if in_place {
                 self.put(Columns::Place, place::SAME);
             } else {
                 self.place(event.block, bytes, class, thread);
             }
-            self.begin_block(event.block, bytes, class, thread);
         }
         if let Some(released) = released.filter(|_| !in_place) {
             self.model
@@ -345,26 +345,36 @@ impl Encoder {
         &mut self.blocks[place as usize]
     }
 
+    /// A block begins, unless one is live at its address already: then that one is returned.
     #[inline(always)]
-    fn begin_block(&mut self, address: u64, bytes: u64, class: u8, thread: u32) {
-        let number = self.blocks_of(thread).numbers.take();
-        let when = self.model.lane(thread).obtain(number);
-        let owned = Owned {
-            number,
-            when,
-            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-            class,
-            lane: Model::lane_number(thread),
-        };
-        self.blocks_of(thread).by_address.insert(address, owned);
+    fn begin_block(&mut self, address: u64, bytes: u64, class: u8, thread: u32) -> Option<Owned> {
+        let place = self.model.thread(thread).map_or(0, |thread| thread.blocks);
+        let Blocks {
+            by_address,
+            numbers,
+        } = &mut self.blocks[place as usize];
+        match by_address.entry(address) {
+            Entry::Occupied(taken) => Some(*taken.get()),
+            Entry::Vacant(vacant) => {
+                let number = numbers.take();
+                vacant.insert(Owned {
+                    number,
+                    when: self.model.lane(thread).obtain(number),
+                    bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+                    class,
+                    lane: Model::lane_number(thread),
+                });
+                None
+            }
+        }
     }
 
     #[inline(always)]
-    fn end_block(&mut self, address: u64, thread: u32) {
+    fn end_block(&mut self, address: u64, thread: u32) -> Option<Owned> {
         let blocks = self.blocks_of(thread);
-        if let Some(owned) = blocks.by_address.remove(&address) {
-            blocks.numbers.give(owned.number);
-        }
+        let owned = blocks.by_address.remove(&address)?;
+        blocks.numbers.give(owned.number);
+        Some(owned)
     }
 
     fn end(&mut self, image: ImageId) {
