@@ -17,7 +17,8 @@
 //! stack pointer) are marked ([`Entry::loose`]): a walk goes through them each time.
 //!
 //! Deeper stacks than [`LAST_STACK_MAX`] are cut at the outer end, to half of that, so that the
-//! next events, deeper or not, find a stack again that they can build on.
+//! next events, deeper or not, find a stack again that they can build on. What is cut off is walked again
+//! when half of the rest has returned, so a stack that is cut has always a quarter of the frames.
 //!
 //! Whoever uses a last stack has the claim of its lane: a signal handler finds the lane claimed and
 //! goes to another one, with a last stack of its own. A handler that leaves by a jump leaves the
@@ -32,6 +33,7 @@ use core::ops::Range;
 use sntrace_format::stack::{LAST_STACK_MAX, StackWord};
 
 use crate::callers::{self, Own, StackWindow};
+use crate::first_stack;
 use crate::modules;
 use crate::platform::sys;
 use crate::record::Site;
@@ -46,6 +48,8 @@ const FRAMES: usize = 2 * LAST_STACK_MAX;
 const WORDS: usize = 4 * LAST_STACK_MAX;
 /// How deep a stack that is too deep is left.
 const CUT: usize = LAST_STACK_MAX / 2;
+/// When so few are left of it, it is walked again: there is room for what was cut off.
+const LEAST: usize = CUT / 2;
 /// How far above its stack pointer a frame's own words may be, in bytes.
 const NEAR: u64 = 1 << 20;
 
@@ -430,7 +434,9 @@ impl LastStack {
                 break (0, Some(end));
             }
         };
-        if kept + (FRAMES - walk.frame) > LAST_STACK_MAX {
+        let length = kept + (FRAMES - walk.frame);
+        let missed = self.cut && end.is_none() && length < LEAST;
+        if missed || length > LAST_STACK_MAX {
             return None;
         }
         Some(Ok(self.commit(frames, words, &walk, kept, end)))
@@ -750,6 +756,10 @@ impl Target for Reader<'_> {
 
     fn code(&self, address: u64) -> Option<[u8; 8]> {
         callers::code(address)
+    }
+
+    fn is_first_frame(&self, sp: u64) -> bool {
+        first_stack::begins_at(sp)
     }
 
     fn stack(&self, sp: u64) -> Option<Stack> {
