@@ -12,6 +12,7 @@ use core::sync::atomic::Ordering;
 use sntrace_format::stack::LAST_STACK_MAX;
 use sntrace_format::verdict::{self, Verdict};
 
+use crate::first_stack;
 use crate::modules;
 use crate::platform::sys;
 use crate::record::{Frames, Site};
@@ -176,6 +177,10 @@ impl Target for Own<'_> {
 
     fn code(&self, address: u64) -> Option<[u8; 8]> {
         code(address)
+    }
+
+    fn is_first_frame(&self, sp: u64) -> bool {
+        first_stack::begins_at(sp)
     }
 
     fn stack(&self, sp: u64) -> Option<Stack> {

@@ -34,6 +34,7 @@ pub mod callers;
 pub mod elf;
 pub mod elf_file;
 pub mod environment;
+pub mod first_stack;
 pub mod full;
 pub mod hooks;
 pub mod image;

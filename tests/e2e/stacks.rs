@@ -214,7 +214,14 @@ fn stacks_written(path: &Path) -> HashMap<u64, Vec<u64>> {
 
 /// A program that includes `witness.h`.
 fn witnessed(build: Build) -> String {
-    installed("/usr/include/libunwind.h", "libunwind-dev");
+    let library = Command::new(tool("gcc"))
+        .arg("-print-file-name=libunwind.so")
+        .output()
+        .unwrap();
+    installed(
+        String::from_utf8(library.stdout).unwrap().trim(),
+        "libunwind-dev",
+    );
     build
         .flags(&["-pthread", "-lunwind"])
         .path()
@@ -344,9 +351,10 @@ fn in_handlers_that_come_at_any_instruction() {
         .link(&safe)
         .path();
     for way in ["return", "jump"] {
-        let run = shared(&[program.to_str().unwrap(), "3000", way]);
+        let run = shared(&[program.to_str().unwrap(), "3000", way]).whole();
         let blocks = number(&run.stdout, "blocks");
-        assert!(run.verified > 10_000);
+        // Each jump out of a record costs a lane; when all are gone the pipe is left.
+        assert!(run.verified > if way == "jump" { 0 } else { 10_000 });
         let taken = run
             .list("events")
             .iter()
@@ -461,7 +469,7 @@ fn of_recursion_without_a_limit() {
     assert!(run.as_libunwind_saw() >= 400);
     let depths = run.list("events").iter().map(|event| run.stack(event));
     let (cut, whole): (Vec<_>, Vec<_>) = depths.partition(|(_, truncated)| *truncated);
-    assert!(cut.iter().all(|(stack, _)| stack.len() >= 4_000));
+    assert!(cut.iter().all(|(stack, _)| stack.len() >= 2_048));
     let deepest = whole.iter().map(|(stack, _)| stack.len()).max().unwrap();
     assert!((7_000..9_000).contains(&deepest), "{deepest}");
     assert!(whole.len() > 200);

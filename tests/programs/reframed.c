@@ -1,5 +1,6 @@
 /* reframed A B: libraries of the same code with frames of other sizes lie at the same address, one
  * after the other. */
+#define WITNESS_STEPS
 #include <dlfcn.h>
 #include <stdint.h>
 #include "say.h"

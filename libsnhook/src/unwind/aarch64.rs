@@ -65,6 +65,7 @@ const FRAME_PC: u64 = FRAME_REGS + 32 * 8;
 impl Machine for Aarch64 {
     const SP: u16 = 31;
     const FP: u16 = 29;
+    const RED_ZONE: u64 = 0;
     const VENDOR: gimli::Vendor = gimli::Vendor::AArch64;
 
     fn pack(row: &Row) -> Rule {

@@ -155,6 +155,9 @@ pub trait Machine {
     const SP: u16;
     /// DWARF number of the frame pointer.
     const FP: u16;
+    /// How far below its stack pointer an interrupted frame may still use memory, in bytes: signals
+    /// spare that much.
+    const RED_ZONE: u64;
     /// Which vendor's call frame opcodes apply.
     const VENDOR: gimli::Vendor;
 

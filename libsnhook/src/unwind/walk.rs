@@ -52,6 +52,13 @@ pub trait Target {
         None
     }
 
+    /// Whether this is the stack pointer with which the process began, or just below it: no frame
+    /// is further out.
+    fn is_first_frame(&self, sp: u64) -> bool {
+        let _ = sp;
+        false
+    }
+
     /// The stack that contains `sp`, other than the one that the walk began on.
     fn stack(&self, sp: u64) -> Option<Stack> {
         let _ = sp;
@@ -229,6 +236,8 @@ impl Walker {
         let (Some(frames), Some(row)) = (frames, row) else {
             return match self.leave_plt(target) {
                 Some(stepped) => self.arrive_slowly(stepped),
+                // The loader's first function, which has no unwind information.
+                None if target.is_first_frame(self.registers.sp) => Step::End,
                 None => self.next_by_frame_pointer(target),
             };
         };
@@ -362,6 +371,10 @@ impl Walker {
                 None => self.stack = Stack { low: sp, high: sp },
             }
         }
+        // At its last instruction a function has taken its frame away, and may still be said to have
+        // the caller's frame pointer there.
+        let low = sp.saturating_sub(T::Machine::RED_ZONE);
+        self.stack.low = self.stack.low.min(low);
         self.link = interrupted.link;
         self.interrupted = true;
         self.arrive(

@@ -38,6 +38,7 @@ const UCONTEXT_RIP: u64 = 40 + 16 * 8;
 impl Machine for X86_64 {
     const SP: u16 = 7;
     const FP: u16 = 6;
+    const RED_ZONE: u64 = 128;
     const VENDOR: gimli::Vendor = gimli::Vendor::Default;
 
     fn pack(row: &Row) -> Rule {
