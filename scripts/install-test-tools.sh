@@ -13,6 +13,7 @@ packages=(
     clang llvm                          # debug information as others write it
     zlib1g-dev                          # a program with zlib, shared and static
     libjemalloc2 libmimalloc2.0 libgoogle-perftools4 libtcmalloc-minimal4
+    libunwind-dev                       # a witness of the stacks
     valgrind                            # a witness of the counts; the other is in libc6 itself
     python3 sqlite3 git xz-utils perl   # real programs
     bsdutils util-linux procps          # script, setarch, ps

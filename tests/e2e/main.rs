@@ -26,6 +26,8 @@ mod order;
 mod processes;
 /// Programs from Debian's packages.
 mod real_programs;
+/// Full stacks, compared with walks and with lines without them.
+mod stacks;
 /// Names from every form of debug information.
 mod symbols;
 /// Ten million events under everything that is hard, counted.
