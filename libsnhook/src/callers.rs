@@ -132,11 +132,7 @@ pub fn announce_stack(state: &mut ThreadState, site: &Site) {
 
 /// Shows every return address beyond the caller, announced, to `each`, until it says false. Returns
 /// whether the stack goes on where the walk ended.
-pub fn each_frame(
-    state: &mut ThreadState,
-    site: &Site,
-    mut each: impl FnMut(u64) -> bool,
-) -> bool {
+pub fn each_frame(state: &mut ThreadState, site: &Site, mut each: impl FnMut(u64) -> bool) -> bool {
     modules::announce(state, site.ra, site.sp);
     state.stack_window.cover(site.sp);
     let mut walker = Walker::new(first_registers(site), stack_bounds(site));

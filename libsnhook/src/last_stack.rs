@@ -561,7 +561,11 @@ impl LastStack {
             kept: stay,
             length: at,
             truncated: self.truncated,
-            same: known && !unsent && stay == at && at == old_length && self.truncated == old_truncated,
+            same: known
+                && !unsent
+                && stay == at
+                && at == old_length
+                && self.truncated == old_truncated,
         }
     }
 }

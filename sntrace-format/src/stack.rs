@@ -61,9 +61,7 @@ impl StackWord {
     #[inline(always)]
     #[must_use]
     pub const fn to_word(self) -> u64 {
-        self.count as u64
-            | if self.truncated { TRUNCATED } else { 0 }
-            | (self.kept as u64) << 32
+        self.count as u64 | if self.truncated { TRUNCATED } else { 0 } | (self.kept as u64) << 32
     }
 
     /// Takes a word apart.

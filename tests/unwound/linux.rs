@@ -105,7 +105,9 @@ fn compare(part: &str, number: usize, stack: &[u64], truncated: bool, expected: 
     let beyond = expected.get(1..).unwrap_or_default();
     let shown = |frames: &[u64]| {
         let frames = frames.iter().take(60);
-        frames.map(|frame| format!(" {frame:#x}")).collect::<String>()
+        frames
+            .map(|frame| format!(" {frame:#x}"))
+            .collect::<String>()
     };
     // One that is full says nothing about what comes after.
     let whole = expected.len() < TESTIMONY_MAX;
@@ -117,7 +119,10 @@ fn compare(part: &str, number: usize, stack: &[u64], truncated: bool, expected: 
     } else {
         stack.starts_with(beyond)
     };
-    let common = stack.iter().zip(beyond).take_while(|(ours, theirs)| ours == theirs);
+    let common = stack
+        .iter()
+        .zip(beyond)
+        .take_while(|(ours, theirs)| ours == theirs);
     let common = common.count();
     assert!(
         same,

@@ -64,11 +64,7 @@ fn a_brief_event_is_written_as_any_event_is() {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    let ops: Vec<Op> = Op::ALL
-        .iter()
-        .copied()
-        .filter(|op| op.is_call())
-        .collect();
+    let ops: Vec<Op> = Op::ALL.iter().copied().filter(|op| op.is_call()).collect();
     let address = prop_oneof![any::<u64>(), (0u64..1 << 48)];
     let size = prop_oneof![any::<u64>(), (0u64..1 << 32), (0u64..4096)];
     (

@@ -210,7 +210,9 @@ impl Collector {
                         orderer.deliver_other(image, time, other);
                     }
                 }
-                Ok((Record::Pad | Record::Stack { .. }, _)) | Err(_) => self.statistics.damaged += 1,
+                Ok((Record::Pad | Record::Stack { .. }, _)) | Err(_) => {
+                    self.statistics.damaged += 1
+                }
             }
         });
         self.pipe = Some(pipe);

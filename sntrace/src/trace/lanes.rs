@@ -65,7 +65,10 @@ impl LaneStacks {
 
     /// The last stack of a lane, inner to outer.
     pub fn of_lane(&self, lane: u32) -> impl DoubleEndedIterator<Item = u64> + '_ {
-        let stack = self.stacks.get(lane as usize).map_or(&[][..], Vec::as_slice);
+        let stack = self
+            .stacks
+            .get(lane as usize)
+            .map_or(&[][..], Vec::as_slice);
         stack.iter().rev().copied()
     }
 
