@@ -1,7 +1,7 @@
 //! How a new process image finds the run: one environment variable, one line of text.
 //!
 //! ```text
-//! SNTRACE_RUN=2:4711:12:0:18522112000:/tmp/sntrace-Xy12ab/events
+//! SNTRACE_RUN=4:4711:12:0:18522112000:/tmp/sntrace-Xy12ab/events
 //!             | |    |  | |      `- path of the named pipe (empty: shared memory only)
 //!             | |    |  | `- bytes of the segment (0: no segment, use the pipe)
 //!             | |    |  `- option bits, see `OptionBits`
