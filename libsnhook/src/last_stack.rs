@@ -17,8 +17,8 @@
 //! stack pointer) are marked ([`Entry::loose`]): a walk goes through them each time.
 //!
 //! Deeper stacks than [`LAST_STACK_MAX`] are cut at the outer end, to half of that, so that the
-//! next events, deeper or not, find a stack again that they can build on. What is cut off is walked again
-//! when half of the rest has returned, so a stack that is cut has always a quarter of the frames.
+//! next events, deeper or not, find a stack again that they can build on. Where functions return
+//! until less than a quarter is left, the stack is walked anew.
 //!
 //! Whoever uses a last stack has the claim of its lane: a signal handler finds the lane claimed and
 //! goes to another one, with a last stack of its own. A handler that leaves by a jump leaves the
@@ -33,7 +33,6 @@ use core::ops::Range;
 use sntrace_format::stack::{LAST_STACK_MAX, StackWord};
 
 use crate::callers::{self, Own, StackWindow};
-use crate::first_stack;
 use crate::modules;
 use crate::platform::sys;
 use crate::record::Site;
@@ -48,8 +47,8 @@ const FRAMES: usize = 2 * LAST_STACK_MAX;
 const WORDS: usize = 4 * LAST_STACK_MAX;
 /// How deep a stack that is too deep is left.
 const CUT: usize = LAST_STACK_MAX / 2;
-/// When so few are left of it, it is walked again: there is room for what was cut off.
-const LEAST: usize = CUT / 2;
+/// With fewer frames than this left, one that was cut off is walked anew.
+const SHORTEST_CUT: usize = CUT / 2;
 /// How far above its stack pointer a frame's own words may be, in bytes.
 const NEAR: u64 = 1 << 20;
 
@@ -162,6 +161,51 @@ pub enum Obstacle {
     Unannounced,
 }
 
+/// What came of an attempt to make a stack, in one word: a larger result would go through memory, and be
+/// waited for there.
+///
+/// Bits 0 to 19 are how many frames stay, 20 to 39 how many there are, then `truncated` and `same`; bit 42
+/// says that there is a stack.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+struct Outcome(u64);
+
+impl Outcome {
+    /// The last stack is of no help, or the new one too deep.
+    const NO_HELP: Self = Self(0);
+    const NO_MEMORY: Self = Self(1);
+    const UNANNOUNCED: Self = Self(2);
+    const MADE: u64 = 1 << 42;
+
+    #[inline(always)]
+    fn of(made: Difference) -> Self {
+        Self(
+            made.kept as u64
+                | (made.length as u64) << 20
+                | u64::from(made.truncated) << 40
+                | u64::from(made.same) << 41
+                | Self::MADE,
+        )
+    }
+
+    #[inline(always)]
+    fn result(self) -> Result<Difference, Obstacle> {
+        if self.0 & Self::MADE == 0 {
+            return Err(if self == Self::UNANNOUNCED {
+                Obstacle::Unannounced
+            } else {
+                Obstacle::NoMemory
+            });
+        }
+        Ok(Difference {
+            kept: (self.0 & 0xf_ffff) as usize,
+            length: (self.0 >> 20 & 0xf_ffff) as usize,
+            truncated: self.0 >> 40 & 1 != 0,
+            same: self.0 >> 41 & 1 != 0,
+        })
+    }
+}
+
 /// What to do at an address whose rule is not in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
@@ -268,7 +312,7 @@ impl LastStack {
         let truncated = self.walk(site, |ip| {
             let expected = frames.next();
             // Where the end was cut off, the walk goes on.
-            if expected.is_none() && self.cut {
+            if expected.is_none() && self.cut && self.length() >= SHORTEST_CUT {
                 return false;
             }
             differs = expected != Some(ip);
@@ -294,38 +338,33 @@ impl LastStack {
             self.forget();
             self.epoch = epoch;
         }
-        match self.attempt(site, unknown, self.length as usize, LAST_STACK_MAX) {
-            Some(result) => result,
-            None => self.walk_anew(site, unknown),
+        let mut made = self.attempt(site, unknown, self.length as usize, LAST_STACK_MAX);
+        if made == Outcome::NO_HELP {
+            made = self.walk_anew(site, unknown);
         }
+        made.result()
     }
 
     /// Where the last stack is of no help, or the new one is too deep.
     #[cold]
     #[inline(never)]
-    fn walk_anew(&mut self, site: &Site, unknown: Unknown) -> Result<Difference, Obstacle> {
-        let result = self.attempt(site, unknown, 0, LAST_STACK_MAX);
-        let result = result.or_else(|| {
-            self.forget();
-            self.attempt(site, unknown, 0, CUT)
-        });
+    fn walk_anew(&mut self, site: &Site, unknown: Unknown) -> Outcome {
+        let made = self.attempt(site, unknown, 0, LAST_STACK_MAX);
+        if made != Outcome::NO_HELP {
+            return made;
+        }
+        self.forget();
         // Cut off, a walk has always a result.
-        result.unwrap_or(Err(Obstacle::NoMemory))
+        self.attempt(site, unknown, 0, CUT)
     }
 
-    /// As [`LastStack::update`], by the `old` outermost frames of the last stack. `None` if the last
-    /// stack is of no help, or the new one has more than [`LAST_STACK_MAX`] frames. One that has
-    /// `limit` is cut, if that is less.
+    /// As [`LastStack::update`], by the `old` outermost frames of the last stack.
+    /// [`Outcome::NO_HELP`] if the last stack is of no help, or the new one has more than
+    /// [`LAST_STACK_MAX`] frames. One that has `limit` is cut, if that is less.
     #[inline(always)]
-    fn attempt(
-        &mut self,
-        site: &Site,
-        unknown: Unknown,
-        mut old: usize,
-        limit: usize,
-    ) -> Option<Result<Difference, Obstacle>> {
+    fn attempt(&mut self, site: &Site, unknown: Unknown, mut old: usize, limit: usize) -> Outcome {
         if self.memory.is_null() {
-            return Some(Err(Obstacle::NoMemory));
+            return Outcome::NO_MEMORY;
         }
         // SAFETY: the memory is this stack's own and never unmapped, zeros are valid, the owner of
         // the lane alone uses it; the words beside the frames are reached through `Words` only.
@@ -362,7 +401,7 @@ impl LastStack {
             walk.word = next;
             let Step::Frame(frame) = step else {
                 if reader.stopped.get() {
-                    return Some(Err(Obstacle::Unannounced));
+                    return Outcome::UNANNOUNCED;
                 }
                 let far = !words_within(words, next, read, sp, sp.saturating_add(NEAR));
                 let end = End {
@@ -378,7 +417,7 @@ impl LastStack {
             let (mut loose, mut tangled) = (false, false);
             if !frame.by_rule {
                 if reader.stopped.get() {
-                    return Some(Err(Obstacle::Unannounced));
+                    return Outcome::UNANNOUNCED;
                 }
                 let failed = reader.failed.replace(false);
                 loose = failed || !words_within(words, next, read, sp, sp.saturating_add(NEAR));
@@ -411,7 +450,7 @@ impl LastStack {
                     let too_many = met - from + FRAMES - walk.frame > limit
                         || walk.word <= reader.used + 2 + taken;
                     if too_many || frames[from].mark() != 0 {
-                        return None;
+                        return Outcome::NO_HELP;
                     }
                     self.take_over(frames, words, &mut walk, from..met);
                     reader.next.set(walk.word);
@@ -422,7 +461,7 @@ impl LastStack {
             // A step by a rule reads two words at most, and must find place for them.
             if FRAMES - walk.frame >= limit || walk.word <= reader.used + 2 {
                 if limit == LAST_STACK_MAX {
-                    return None;
+                    return Outcome::NO_HELP;
                 }
                 let end = End {
                     words: 0,
@@ -435,11 +474,11 @@ impl LastStack {
             }
         };
         let length = kept + (FRAMES - walk.frame);
-        let missed = self.cut && end.is_none() && length < LEAST;
-        if missed || length > LAST_STACK_MAX {
-            return None;
+        let too_short = end.is_none() && self.cut && length < SHORTEST_CUT;
+        if length > LAST_STACK_MAX || too_short {
+            return Outcome::NO_HELP;
         }
-        Some(Ok(self.commit(frames, words, &walk, kept, end)))
+        Outcome::of(self.commit(frames, words, &walk, kept, end))
     }
 
     /// Compares the words on the way outwards from the frame with the index `met`, which stands at
@@ -756,10 +795,6 @@ impl Target for Reader<'_> {
 
     fn code(&self, address: u64) -> Option<[u8; 8]> {
         callers::code(address)
-    }
-
-    fn is_first_frame(&self, sp: u64) -> bool {
-        first_stack::begins_at(sp)
     }
 
     fn stack(&self, sp: u64) -> Option<Stack> {

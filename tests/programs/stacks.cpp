@@ -2,7 +2,9 @@
 // coroutines with and without a stack, signal handlers on another stack and on the same one, at
 // chosen and at any moments, jumps out of functions and out of handlers, frames that realign the
 // stack, recursion deeper than what is kept, threads on the memory of those before them.
-// The argument says what to do; without one, everything.
+// The first argument says what to do; without one, everything. Built with WITNESS, the stack of
+// every block of `touch` is taken by libunwind too, and written to the file that the second argument
+// names: how many return addresses, then those, innermost first, each 64 bits.
 #include <alloca.h>
 #include <coroutine>
 #include <csetjmp>
@@ -43,9 +45,32 @@ static unsigned long next_number()
         }                       \
     } while (0)
 
+#ifdef WITNESS
+#define UNW_LOCAL_ONLY
+#include <fcntl.h>
+#include <libunwind.h>
+#include <unistd.h>
+
+static int witness = -1;
+
+// Blocks of so many elements are those of `touch`.
+#define ALLOCATE(size) calloc(77, size)
+#define TESTIFY()                                                  \
+    do {                                                           \
+        void *stack[600];                                          \
+        unsigned long count = (unsigned long)unw_backtrace(stack, 600); \
+        if (write(witness, &count, sizeof count) < 0 || write(witness, stack, count * sizeof *stack) < 0) \
+            abort();                                               \
+    } while (0)
+#else
+#define ALLOCATE(size) malloc(size)
+#define TESTIFY() (void)0
+#endif
+
 static NOINLINE void touch(size_t size)
 {
-    void *block = malloc(size);
+    TESTIFY();
+    void *block = ALLOCATE(size);
     sink = sink + (unsigned long)block;
     free(block);
 }
@@ -426,6 +451,10 @@ int main(int count, char **arguments)
         {"switches", switches}, {"signals", signals},       {"timers", timers},
         {"jumps", long_jumps},  {"depths", depths},         {"threads", threads},
     };
+#ifdef WITNESS
+    if (count > 2)
+        witness = open(arguments[2], O_WRONLY | O_CREAT | O_TRUNC, 0600);
+#endif
     int ran = 0;
     for (auto &part : parts)
         if (count < 2 || !strcmp(arguments[1], part.name)) {
