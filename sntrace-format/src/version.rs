@@ -12,7 +12,8 @@
 /// * 3: narrow events carry the whole block address and 16 bits of the size; `progress` counts
 ///   bytes; the verdict board is indexed by the address itself.
 /// * 4: full stacks, as differences: the word about frames counts 16 bits and says how many
-///   frames are kept, the op `Stack`, the control message `StackDifference`.
+///   frames are kept, the op `Stack`, the control message `StackDifference`;
+///   `ImageHeader::fenced`.
 pub const PROTOCOL_VERSION: u32 = 4;
 
 /// First eight bytes of the segment: `SNTRACE` and a zero, read as little-endian.
