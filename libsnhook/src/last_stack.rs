@@ -33,6 +33,7 @@ use core::ops::Range;
 use sntrace_format::stack::{LAST_STACK_MAX, StackWord};
 
 use crate::callers::{self, Own, StackWindow};
+use crate::first_stack;
 use crate::modules;
 use crate::platform::sys;
 use crate::record::Site;
@@ -795,6 +796,10 @@ impl Target for Reader<'_> {
 
     fn code(&self, address: u64) -> Option<[u8; 8]> {
         callers::code(address)
+    }
+
+    fn is_first_frame(&self, sp: u64) -> bool {
+        first_stack::begins_at(sp)
     }
 
     fn stack(&self, sp: u64) -> Option<Stack> {
