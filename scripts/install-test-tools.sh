@@ -13,6 +13,7 @@ packages=(
     clang llvm                          # debug information as others write it
     zlib1g-dev                          # a program with zlib, shared and static
     libjemalloc2 libmimalloc2.0 libgoogle-perftools4 libtcmalloc-minimal4
+    libunwind-dev                       # a witness of the stacks
     valgrind                            # a witness of the counts; the other is in libc6 itself
     heaptrack golang-go nodejs          # readers of exports: heaptrack_print, go tool pprof,
     protobuf-compiler                   # DHAT's viewer, protobuf without a schema

@@ -14,6 +14,8 @@ mod allocators;
 mod bad_days;
 /// Exports of a recorded trace, read back by their own tools.
 mod exports;
+/// Full stacks, compared with walks and with lines without them.
+mod full_stacks;
 /// What the hook asks of its process.
 mod hook_file;
 /// Every function has its line.

@@ -368,7 +368,9 @@ static NOINLINE void jump_at(int depth)
 {
     sometimes(16);
     // Or the compiler would see that nobody returns, and make it a loop.
-    if (depth == 0 && !never) {
+    if (never)
+        return;
+    if (depth == 0) {
         touch(20);
         longjmp(far_away, 1);
     }
