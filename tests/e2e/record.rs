@@ -33,6 +33,8 @@ pub fn record<S: AsRef<OsStr>>(
     // As `Sntrace` does it: to a program a pipe is not what /dev/null is. The seed is the one thing by which
     // python3 differs from run to run.
     clean(&mut command).env("PYTHONHASHSEED", "0");
+    // Some leave files where they run (node does).
+    command.current_dir(folder);
     let output = command.stdin(Stdio::piped()).output().unwrap();
     (file, output)
 }
@@ -129,7 +131,7 @@ fn a_recording_is_named_after_the_program_and_its_process() {
     let files: Vec<String> = files
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(files, [name.clone()]);
+    assert_eq!(files, std::slice::from_ref(&name));
     assert!(
         text(&output.stderr).contains(&name),
         "the user is told the name"
