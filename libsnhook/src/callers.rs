@@ -7,7 +7,7 @@
 //! It also sees to it that every address it hands out is announced: its module's record is
 //! published before the event's. Phase: hot where addresses are known, slow otherwise.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use sntrace_format::stack::LAST_STACK_MAX;
 use sntrace_format::verdict::{self, Verdict};
@@ -192,21 +192,36 @@ impl Target for Own<'_> {
 ///
 /// The stack pointer's own page is; further pages are asked for once, one after the other, so
 /// that a stack's end is found without knowing it. Leaving the window (another stack: a
-/// coroutine, a signal handler's) starts it anew.
+/// coroutine, a signal handler's) starts it anew, and so does memory that the program has unmapped
+/// ([`memory_unmapped`]): a coroutine's stack may be gone, and a smaller one be in its place.
 #[derive(Debug)]
 pub struct StackWindow {
     low: core::cell::Cell<usize>,
     high: core::cell::Cell<usize>,
+    /// [`UNMAPPED`] when it was started.
+    since: core::cell::Cell<u32>,
+}
+
+/// How often the program has unmapped memory, or mapped other memory in its place. Any thread adds,
+/// after the call; every thread reads, relaxed: one that runs on a stack that is there instead has
+/// synchronised with who mapped it.
+static UNMAPPED: AtomicU32 = AtomicU32::new(0);
+
+/// From now on, what was readable may not be. (What the C library unmaps by itself is not seen: stacks
+/// of threads that have ended, and large blocks, which are given back by an event on another stack.)
+pub fn memory_unmapped() {
+    UNMAPPED.fetch_add(1, Ordering::Relaxed);
 }
 
 impl StackWindow {
     /// Makes the window contain the page of the stack pointer.
     #[inline(always)]
     pub fn cover(&self, sp: usize) {
-        if sp >= self.low.get() && sp < self.high.get() {
+        let now = UNMAPPED.load(Ordering::Relaxed);
+        if sp >= self.low.get() && sp < self.high.get() && self.since.get() == now {
             return;
         }
-        self.move_to(sp);
+        self.move_to(sp, now);
     }
 
     /// Whether everything from `low` up to `high` is known to be readable.
@@ -216,16 +231,21 @@ impl StackWindow {
     }
 
     #[cold]
-    fn move_to(&self, sp: usize) {
+    fn move_to(&self, sp: usize, now: u32) {
         let page = sp & !(PAGE - 1);
         let low = self.low.get();
         // A deeper call: the pages between belong to the same stack if they can be read.
-        if sp < low && low - page <= 64 * PAGE && (page..low).step_by(PAGE).all(sys::is_readable) {
+        if self.since.get() == now
+            && sp < low
+            && low - page <= 64 * PAGE
+            && (page..low).step_by(PAGE).all(sys::is_readable)
+        {
             self.low.set(page);
             return;
         }
         self.low.set(page);
         self.high.set(page + PAGE);
+        self.since.set(now);
     }
 
     /// The word at `address`, if it can be read.

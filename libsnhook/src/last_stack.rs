@@ -14,7 +14,7 @@
 //! was freed and is another thread's now.
 //!
 //! Frames that can't be verified (the walk tried to read what was not readable, or looked below its
-//! stack pointer) are marked ([`Entry::loose`]): a walk goes through them each time.
+//! stack pointer) are marked (`LOOSE`): a walk goes through them each time.
 //!
 //! Deeper stacks than [`LAST_STACK_MAX`] are cut at the outer end, to half of that, so that the
 //! next events, deeper or not, find a stack again that they can build on. Where functions return
@@ -33,6 +33,7 @@ use core::ops::Range;
 use sntrace_format::stack::{LAST_STACK_MAX, StackWord};
 
 use crate::callers::{self, Own, StackWindow};
+use crate::first_stack;
 use crate::modules;
 use crate::platform::sys;
 use crate::record::Site;
@@ -795,6 +796,10 @@ impl Target for Reader<'_> {
 
     fn code(&self, address: u64) -> Option<[u8; 8]> {
         callers::code(address)
+    }
+
+    fn is_first_frame(&self, sp: u64) -> bool {
+        first_stack::begins_at(sp)
     }
 
     fn stack(&self, sp: u64) -> Option<Stack> {

@@ -19,6 +19,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use sntrace_format::control::Control;
 use sntrace_format::verdict::{self, Verdict};
 
+use crate::callers;
 use crate::image::{self, Image};
 use crate::maps::{self, Mapping};
 use crate::platform::{clock, sys};
@@ -26,7 +27,7 @@ use crate::state::EPOCH;
 use crate::thread::{self, ThreadState};
 use crate::unwind::cache::{Epoch, RuleCache};
 use crate::unwind::cfi::{self, EhFrame, Mapped};
-use crate::unwind::{Native, Rule};
+use crate::unwind::{Native, Rule, walk};
 
 /// Modules kept at most; beyond it, further ones are not announced and show as `???`.
 const MODULES: usize = 4096;
@@ -191,13 +192,17 @@ pub fn known_rule(return_address: u64, epoch: Epoch) -> Option<Rule> {
 #[inline(never)]
 pub fn rule_slowly(return_address: u64, epoch: Epoch) -> Rule {
     let address = return_address.wrapping_sub(1);
-    let rule = match eh_frame(address) {
+    let frames = eh_frame(address);
+    // Code without a file stays so for an epoch, but only a table of this epoch can tell.
+    let lasts = frames.is_some() || is_settled(epoch);
+    let rule = match frames {
         Some(frames) => cfi::find_rule::<Native>(&frames, address),
-        // Code without a file stays so for an epoch, but only a table of this epoch can tell.
-        None if is_settled(epoch) => Rule::NO_INFO,
-        None => return Rule::NO_INFO,
+        None => Rule::NO_INFO,
     };
-    RULES.insert(return_address, epoch, rule);
+    let rule = walk::unless_signal_return::<Native>(rule, return_address, callers::code);
+    if lasts {
+        RULES.insert(return_address, epoch, rule);
+    }
     rule
 }
 

@@ -122,7 +122,8 @@ fn calls(transport: Transport, stacks: &str, command: &[OsString]) -> Vec<(Strin
 #[test]
 fn lines_are_the_same_with_full_stacks() {
     let exceptions = vec![stacks("-O0").into(), "exceptions".into()];
-    for command in [python(), sqlite(), compiler(), exceptions] {
+    // Not the compiler: its tables of pointers grow by addresses, so its calls differ from run to run.
+    for command in [python(), sqlite(), exceptions] {
         let expected = calls(Transport::Shared, "caller", &command);
         for transport in [Transport::Shared, Transport::Pipe] {
             // The pipe costs system calls an event.

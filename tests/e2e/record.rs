@@ -33,6 +33,8 @@ pub fn record<S: AsRef<OsStr>>(
     // As `Sntrace` does it: to a program a pipe is not what /dev/null is. The seed is the one thing by which
     // python3 differs from run to run.
     clean(&mut command).env("PYTHONHASHSEED", "0");
+    // Some leave files where they run (node does).
+    command.current_dir(folder);
     let output = command.stdin(Stdio::piped()).output().unwrap();
     (file, output)
 }

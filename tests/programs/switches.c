@@ -56,14 +56,27 @@ __attribute__((noinline)) static void allocate(void)
     free(malloc(100));
 }
 
-static char *gap;
+static char *area, *gap;
+
+/* Allocates near the same place of a large stack and of a small one. */
+__attribute__((noinline)) static void allocate_at(char *place)
+{
+    char room[512];
+    room[0] = 0;
+    if (room > place)
+        allocate_at(place);
+    else {
+        allocate();
+        call_blindly(gap, allocate);
+        allocate();
+    }
+    __asm__ volatile("" : : "r"(room) : "memory");
+}
 
 static void work_blindly(void)
 {
     allocate();
-    /* From near its stack's end, so that a gap above it is near too. */
-    call_blindly(gap, allocate);
-    allocate();
+    allocate_at(area + SMALL - 8192);
     swapcontext(&contexts[running], &main_context);
 }
 
@@ -86,7 +99,7 @@ static void go(int number)
 
 int main(void)
 {
-    char *area = mmap(NULL, STACKS * (LARGE + GUARD), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    area = mmap(NULL, STACKS * (LARGE + GUARD), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (area == MAP_FAILED)
         return 1;
     witness_open();
@@ -100,12 +113,12 @@ int main(void)
         }
         for (int i = 0; i < STACKS; i++)
             munmap(area + i * (LARGE + GUARD), LARGE);
-        /* A large one and then, with nothing in between, a small one. */
-        gap = area + LARGE - 64;
+        /* A large one and then, with nothing in between, a small one; the same in both is what a
+         * frame pointer would be, and only in the large one it points to memory. */
+        gap = area + SMALL + 4096;
         make(0, area, LARGE, work_blindly);
         go(0);
         munmap(area, LARGE);
-        gap = area + SMALL + 64;
         make(0, area, SMALL, work_blindly);
         go(0);
         munmap(area, LARGE);

@@ -13,6 +13,7 @@ use core::sync::atomic::Ordering;
 use sntrace_format::record::Op;
 
 use super::{acquire, real, release, replace};
+use crate::callers;
 use crate::platform::{entry, sys};
 use crate::record::Site;
 use crate::state;
@@ -26,7 +27,19 @@ entry!(sbrk, 1, sbrk_body);
 /// `MAP_FAILED`, and what sbrk returns when it fails.
 const FAILED: usize = usize::MAX;
 
+/// The flag of mmap that lets it take the place of what is there.
+const FIXED: usize = 0x10;
+
 unsafe fn map(function: &real::Function, a: [usize; 6], site: Site) -> usize {
+    // SAFETY: the caller's promise.
+    let result = unsafe { map_and_record(function, a, site) };
+    if a[3] & FIXED != 0 {
+        callers::memory_unmapped();
+    }
+    result
+}
+
+unsafe fn map_and_record(function: &real::Function, a: [usize; 6], site: Site) -> usize {
     let mut result = FAILED;
     let known = function.load(Ordering::Relaxed);
     if known == 0 {
@@ -87,6 +100,13 @@ unsafe extern "C" fn munmap_body(
     fp: usize,
     ra: usize,
 ) -> usize {
+    // SAFETY: the program's own call.
+    let result = unsafe { unmap(block, size, Site { sp, fp, ra }) };
+    callers::memory_unmapped();
+    result
+}
+
+unsafe fn unmap(block: usize, size: usize, site: Site) -> usize {
     let mut result = FAILED;
     let known = real::MUNMAP.load(Ordering::Relaxed);
     if known == 0 {
@@ -99,7 +119,7 @@ unsafe extern "C" fn munmap_body(
     }
     // SAFETY: the program's own call, passed on once.
     unsafe {
-        release(Site { sp, fp, ra }, Op::Munmap, block, size, [0; 3], || {
+        release(site, Op::Munmap, block, size, [0; 3], || {
             result = real::call6(known, [block, size, 0, 0, 0, 0]);
         });
     }
@@ -118,20 +138,27 @@ unsafe extern "C" fn mremap_body(
     fp: usize,
     ra: usize,
 ) -> usize {
+    // SAFETY: the program's own call.
+    let result = unsafe { remap([a, b, c, d, e, f], Site { sp, fp, ra }) };
+    callers::memory_unmapped();
+    result
+}
+
+unsafe fn remap(a: [usize; 6], site: Site) -> usize {
     let mut result = FAILED;
     let known = real::MREMAP.load(Ordering::Relaxed);
     if known == 0 {
         // SAFETY: the program's own call.
-        return unsafe { sys::remap_for_program([a, b, c, d, e, f]) };
+        return unsafe { sys::remap_for_program(a) };
     }
     if !state::records_mappings() {
         // SAFETY: the program's own call, passed on once.
-        return unsafe { real::call6(known, [a, b, c, d, e, f]) };
+        return unsafe { real::call6(known, a) };
     }
     // SAFETY: the program's own call, passed on once.
     unsafe {
-        replace(Site { sp, fp, ra }, Op::Mremap, a, c, b as u64, || {
-            result = real::call6(known, [a, b, c, d, e, f]);
+        replace(site, Op::Mremap, a[0], a[2], a[1] as u64, || {
+            result = real::call6(known, a);
             if result == FAILED { 0 } else { result }
         });
     }

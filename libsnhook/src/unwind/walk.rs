@@ -40,7 +40,9 @@ pub trait Target {
     fn read(&self, address: u64) -> Option<u64>;
 
     /// The rule at which the frame that `return_address` returns into stands. Cached;
-    /// [`cfi::find_rule`] of `return_address - 1` where the cache has none.
+    /// [`cfi::find_rule`] of `return_address - 1` where the cache has none. Where signal handlers
+    /// return to has none of its own in some systems: that is [`Rule::SLOW`], so that
+    /// [`Rule::NO_INFO`] leaves nothing to look for.
     fn rule(&self, return_address: u64) -> Rule;
 
     /// The call frame information of the module that has `address` in its code.
@@ -64,6 +66,23 @@ pub trait Target {
         let _ = sp;
         None
     }
+}
+
+/// [`Rule::SLOW`] in the place of [`Rule::NO_INFO`] where a signal handler returns to by the `code` there:
+/// for [`Target::rule`].
+pub fn unless_signal_return<M: Machine>(
+    rule: Rule,
+    return_address: u64,
+    code: impl Fn(u64) -> Option<[u8; 8]>,
+) -> Rule {
+    let returns = || {
+        let next = code(return_address.checked_add(8)?).unwrap_or_default();
+        Some(M::is_signal_return(code(return_address)?, next))
+    };
+    if rule == Rule::NO_INFO && returns() == Some(true) {
+        return Rule::SLOW;
+    }
+    rule
 }
 
 /// The bounds of a stack.
@@ -186,6 +205,11 @@ impl Walker {
             if rule == Rule::END {
                 return Step::End;
             }
+            if rule == Rule::NO_INFO {
+                let (walker, step) = self.into_next_unknown(target);
+                *self = walker;
+                return step;
+            }
         }
         let (walker, step) = self.into_next_slow(target);
         *self = walker;
@@ -215,6 +239,22 @@ impl Walker {
         (self, step)
     }
 
+    #[cold]
+    #[inline(never)]
+    fn into_next_unknown<T: Target>(mut self, target: &T) -> (Walker, Step) {
+        let step = self.next_unknown(target);
+        (self, step)
+    }
+
+    /// Steps out of code of which nothing is known.
+    fn next_unknown<T: Target>(&mut self, target: &T) -> Step {
+        // The loader's first function is such.
+        if target.is_first_frame(self.registers.sp) {
+            return Step::End;
+        }
+        self.next_by_frame_pointer(target)
+    }
+
     fn next_slow<T: Target>(&mut self, target: &T) -> Step {
         let lookup = if self.interrupted {
             Some(self.registers.ip)
@@ -236,9 +276,7 @@ impl Walker {
         let (Some(frames), Some(row)) = (frames, row) else {
             return match self.leave_plt(target) {
                 Some(stepped) => self.arrive_slowly(stepped),
-                // The loader's first function, which has no unwind information.
-                None if target.is_first_frame(self.registers.sp) => Step::End,
-                None => self.next_by_frame_pointer(target),
+                None => self.next_unknown(target),
             };
         };
         if matches!(row.return_address, Saved::Undefined) {

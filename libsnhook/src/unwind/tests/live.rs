@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::super::cache::{Epoch, RuleCache};
 use super::super::cfi::{EhFrame, Mapped, find_rule};
-use super::super::walk::{Stack, Step, Target, Walked, Walker, walk};
+use super::super::walk::{Stack, Step, Target, Walked, Walker, unless_signal_return, walk};
 use super::super::{Native, Registers, Rule};
 
 /// A loaded module.
@@ -111,6 +111,7 @@ impl Live {
             .map_or(Rule::NO_INFO, |(frames, address)| {
                 find_rule::<Native>(&frames, address)
             });
+        let rule = unless_signal_return::<Native>(rule, return_address, |at| self.code(at));
         self.cache.insert(return_address, EPOCH, rule);
         rule
     }

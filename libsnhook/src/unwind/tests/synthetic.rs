@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::super::cfi::EhFrame;
-use super::super::walk::{Stack, Target, Walked, walk};
+use super::super::walk::{Stack, Target, Walked, unless_signal_return, walk};
 use super::super::x86_64::X86_64;
 use super::super::{Cfa, Machine as _, Registers, Row, Rule, Saved};
 
@@ -34,7 +34,8 @@ impl Target for Process {
 
     fn rule(&self, return_address: u64) -> Rule {
         let rule = self.rules.get(&return_address);
-        rule.copied().unwrap_or(Rule::NO_INFO)
+        let rule = rule.copied().unwrap_or(Rule::NO_INFO);
+        unless_signal_return::<Self::Machine>(rule, return_address, |at| self.code(at))
     }
 
     fn eh_frame(&self, _address: u64) -> Option<EhFrame<'_>> {
