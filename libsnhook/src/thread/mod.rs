@@ -85,8 +85,8 @@ pub const OUTSIDE: usize = 0;
 impl ThreadState {
     /// A lane and its last stack, by what [`Writer::Lane`] says.
     pub fn lane(&mut self, index: LaneIndex) -> (&mut Producer, &mut LastStack) {
-        let nested = self.nested.iter_mut().zip(&mut self.nested_stacks);
-        match index.0.checked_sub(1).and_then(|at| nested.skip(at).next()) {
+        let mut nested = self.nested.iter_mut().zip(&mut self.nested_stacks);
+        match index.0.checked_sub(1).and_then(|at| nested.nth(at)) {
             Some(lane) => lane,
             None => (&mut self.main, &mut self.main_stack),
         }
