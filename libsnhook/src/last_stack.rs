@@ -14,7 +14,7 @@
 //! was freed and is another thread's now.
 //!
 //! Frames that can't be verified (the walk tried to read what was not readable, or looked below its
-//! stack pointer) are marked ([`Entry::loose`]): a walk goes through them each time.
+//! stack pointer) are marked as loose: a walk goes through them each time.
 //!
 //! Deeper stacks than [`LAST_STACK_MAX`] are cut at the outer end, to half of that, so that the
 //! next events, deeper or not, find a stack again that they can build on. Where functions return
