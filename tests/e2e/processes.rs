@@ -275,3 +275,27 @@ both_transports! {
         }
     }
 }
+
+/// Each process becomes one program after the other, many at a time: whose first words are read last is a
+/// matter of chance, and must not end the program that runs.
+#[test]
+fn chains_of_programs_side_by_side_lose_nothing() {
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
+                  for j in 1 2 3 4 5; do (exec env env env env true) & done; wait; done";
+    let run = Sntrace::new(Transport::Shared)
+        .options(&["--pid", "--filter", "module!=*/bin/*sh"])
+        .run(&["sh", "-c", script])
+        .succeeds();
+    assert_eq!(run.stderr(), "");
+    let text = run.lines_text();
+    let mut calls: BTreeMap<u32, usize> = BTreeMap::new();
+    for line in run.parse(&text) {
+        *calls.entry(line.pid.unwrap()).or_default() += 1;
+    }
+    // The shell itself may allocate outside of its own module, too.
+    let mut counts: Vec<usize> = calls.into_values().collect();
+    counts.sort_unstable();
+    let chains = &counts[counts.len() - 100..];
+    assert!(chains[0] > 10, "{counts:?}");
+    assert_eq!(chains[0], chains[99], "{counts:?}");
+}

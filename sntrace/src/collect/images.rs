@@ -64,13 +64,20 @@ impl Boards {
 impl Collector {
     pub(super) fn image_began(&mut self, image: ImageId, pid: u32, slot: Option<usize>) {
         self.statistics.images += 1;
-        // The same process with another program: the old one is over. How the process ended may be
-        // known already, if it was quick: that is the last program's end.
-        let mut exit = self.early_ends.remove(&pid);
-        for (&other, old) in &mut self.images {
-            if old.pid == pid && other != image && old.exit != Some(Exit::Exec) {
-                exit = exit.or(old.exit);
-                old.exit = Some(Exit::Exec);
+        // The same process with another program: the old one is over. Numbers are given out in the order
+        // of the programs, and lanes are read in any: the old one's first words may come last.
+        let mut programs = self.images.iter().filter(|(_, other)| other.pid == pid);
+        let is_last = programs.all(|(&other, _)| other <= image);
+        let mut exit = Some(Exit::Exec);
+        if is_last {
+            // How the process ended may be known already, if it was quick: that is the last program's
+            // end.
+            exit = self.early_ends.remove(&pid);
+            for (&other, old) in &mut self.images {
+                if old.pid == pid && other != image && old.exit != Some(Exit::Exec) {
+                    exit = exit.or(old.exit);
+                    old.exit = Some(Exit::Exec);
+                }
             }
         }
         self.images.insert(
