@@ -53,6 +53,8 @@ pub fn note(
     operands: [u64; 3],
 ) {
     if state.main.claim() {
+        let sampled = state.main.is_sample();
+        let since = if sampled { clock::now() } else { 0 };
         let epoch = EPOCH.load(Ordering::Relaxed);
         let made = state.main_stack.update(site, epoch, Unknown::Stop);
         let (lane, stack) = (&mut state.main, &mut state.main_stack);
@@ -62,7 +64,7 @@ pub fn note(
             && !state::has(OptionBits::VERIFY_STACKS)
         {
             lane.enter();
-            return put(lane, stack, difference, |time| Event {
+            put(lane, stack, difference, |time| Event {
                 op,
                 time,
                 block: block as u64,
@@ -70,6 +72,10 @@ pub fn note(
                 caller: site.ra as u64,
                 operands,
             });
+            if sampled {
+                lane.count_sample(clock::now().saturating_sub(since));
+            }
+            return;
         }
         give_back(lane, stack, made.ok());
     }

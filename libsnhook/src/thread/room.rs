@@ -114,6 +114,16 @@ fn wait_for_room(lane: &mut Producer, words: u64) -> bool {
         ring_doorbell(false);
         return true;
     }
+    let since = clock::now();
+    let room = wait_until_room(lane, words);
+    if lane.has_lane() {
+        lane.count_wait(clock::now().saturating_sub(since));
+    }
+    room
+}
+
+#[cold]
+fn wait_until_room(lane: &mut Producer, words: u64) -> bool {
     let mut heartbeat = None;
     let mut waits = 0;
     loop {

@@ -20,7 +20,8 @@
 //!   `tail` again, the consumer moves `tail` and then looks at it, each with a sequentially
 //!   consistent fence in between: so one of them sees the other's write. (Fences, where such
 //!   accesses would do: loom takes those for acquire and release, and finds a wait that is missed.)
-//! * `dropped`: written by the producer only, relaxed; read by the consumer at the end.
+//! * `dropped`, `waited`, `sampled`, `samples`: written by the producer only, relaxed; read by the
+//!   consumer at the end.
 //! * `owner`: 0 for a free lane, else the process image's number. Claimed with compare-and-swap,
 //!   freed by the launcher when the image is gone and the lane is empty.
 //! * `thread`: the thread that writes; hooks use it to find lanes whose thread has ended.
@@ -86,6 +87,11 @@ pub struct LaneHeader {
 struct ProducerLine {
     progress: AtomicU64,
     dropped: AtomicU64,
+    /// Ticks that its threads have waited for room.
+    waited: AtomicU64,
+    /// Ticks that the hook took for some events, and for how many.
+    sampled: AtomicU64,
+    samples: AtomicU64,
 }
 
 #[repr(C, align(64))]
@@ -93,6 +99,17 @@ struct ConsumerLine {
     tail: AtomicU64,
     /// A futex word; 32 bits as the system call wants it.
     waiting: AtomicU32,
+}
+
+/// What recording took of a lane's threads, in ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneCost {
+    /// They waited for room.
+    pub waited: u64,
+    /// The hook took so much for [`LaneCost::samples`] of its events.
+    pub sampled: u64,
+    /// How many events that was measured for.
+    pub samples: u64,
 }
 
 impl LaneHeader {
@@ -105,6 +122,9 @@ impl LaneHeader {
             producer: ProducerLine {
                 progress: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
+                waited: AtomicU64::new(0),
+                sampled: AtomicU64::new(0),
+                samples: AtomicU64::new(0),
             },
             consumer: ConsumerLine {
                 tail: AtomicU64::new(0),
@@ -116,6 +136,16 @@ impl LaneHeader {
     /// Events dropped by this lane's threads since it was claimed.
     pub fn dropped(&self) -> u64 {
         self.producer.dropped.load(Ordering::Relaxed)
+    }
+
+    /// What recording took of this lane's threads since it was claimed.
+    pub fn cost(&self) -> LaneCost {
+        let line = &self.producer;
+        LaneCost {
+            waited: line.waited.load(Ordering::Relaxed),
+            sampled: line.sampled.load(Ordering::Relaxed),
+            samples: line.samples.load(Ordering::Relaxed),
+        }
     }
 
     /// The word on which a producer sleeps for room: 1 while it does.
@@ -130,7 +160,14 @@ impl LaneHeader {
         self.producer
             .progress
             .store(position * WORD, Ordering::Relaxed);
-        self.producer.dropped.store(0, Ordering::Relaxed);
+        for counter in [
+            &self.producer.dropped,
+            &self.producer.waited,
+            &self.producer.sampled,
+            &self.producer.samples,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
         self.consumer.tail.store(position, Ordering::Relaxed);
         self.consumer.waiting.store(0, Ordering::Relaxed);
         self.thread.store(0, Ordering::Relaxed);

@@ -52,6 +52,15 @@ pub struct Producer {
     granted: i64,
 }
 
+/// No record takes so many ticks, some 30 microseconds: another thread had the processor.
+const PREEMPTED: u64 = 100_000;
+
+/// Adds to a counter of the producer's. Not a read-modify-write: its thread is the only writer.
+fn add(counter: &AtomicU64, ticks: u64) {
+    let sum = counter.load(Ordering::Relaxed).wrapping_add(ticks);
+    counter.store(sum, Ordering::Relaxed);
+}
+
 /// [`Producer::limit`] of a claimed producer: below every position.
 const CLAIMED: i64 = -1;
 
@@ -334,8 +343,30 @@ impl Producer {
 
     /// Counts an event that was dropped.
     pub fn count_drop(&self) {
-        let dropped = &self.lane().producer.dropped;
-        // Not a read-modify-write: this thread is the only writer.
-        dropped.store(dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        add(&self.lane().producer.dropped, 1);
+    }
+
+    /// Counts ticks that the thread waited for room.
+    pub fn count_wait(&self, ticks: u64) {
+        add(&self.lane().producer.waited, ticks);
+    }
+
+    /// Whether the time that the next record takes should be measured: one in a hundred or so.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_sample(&self) -> bool {
+        self.next.is_multiple_of(1024)
+    }
+
+    /// Counts ticks that a record took whose time was measured. Not those of a thread that lost its
+    /// processor meanwhile.
+    #[cold]
+    #[inline(never)]
+    pub fn count_sample(&self, ticks: u64) {
+        if ticks > PREEMPTED {
+            return;
+        }
+        add(&self.lane().producer.sampled, ticks);
+        add(&self.lane().producer.samples, 1);
     }
 }

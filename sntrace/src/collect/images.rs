@@ -168,7 +168,12 @@ impl Collector {
             lane.ended = true;
             lane.look();
             self.read_lane(segment, &mut lane, u64::MAX);
-            self.statistics.dropped_events += lane.consumer.header().dropped();
+            let header = lane.consumer.header();
+            self.statistics.dropped_events += header.dropped();
+            let cost = header.cost();
+            self.waited_ticks = self.waited_ticks.saturating_add(cost.waited);
+            self.sampled_ticks = self.sampled_ticks.saturating_add(cost.sampled);
+            self.statistics.sampled_events += cost.samples;
             lane.clean_until = u64::MAX;
             self.lanes[index] = Some(lane);
             if self.orderer.buffered_words() > BUFFERED_WORDS_MAX / 4 {

@@ -85,6 +85,12 @@ pub struct Statistics {
     pub stacks_verified: u64,
     /// See above.
     pub stacks_different: u64,
+    /// Nanoseconds that threads of the program waited for room in their lanes.
+    pub waited_ns: u64,
+    /// Nanoseconds that the hook took for [`Statistics::sampled_events`] of its events.
+    pub sampled_ns: u64,
+    /// For how many events that was measured.
+    pub sampled_events: u64,
     /// What the order needed.
     pub order: OrderStatistics,
 }
@@ -122,6 +128,9 @@ pub struct Collector {
     tentative: Batch,
     statistics: Statistics,
     first_difference: Option<StackDifference>,
+    /// See [`Statistics::waited_ns`] and [`Statistics::sampled_ns`].
+    waited_ticks: u64,
+    sampled_ticks: u64,
     barrier_works: bool,
     last_look: Instant,
 }
@@ -155,6 +164,8 @@ impl Collector {
             tentative: Batch::default(),
             statistics: Statistics::default(),
             first_difference: None,
+            waited_ticks: 0,
+            sampled_ticks: 0,
             barrier_works: true,
             last_look: Instant::now(),
         }
@@ -300,6 +311,10 @@ impl Collector {
             self.statistics.stacks_different = header.stacks_different.load(Ordering::Relaxed);
         }
         self.statistics.damaged += self.pipe.as_ref().map_or(0, |pipe| pipe.noise);
+        let ticks = self.timeline.ticks_in(1_000_000_000) as f64;
+        let nanoseconds = |count: u64| (count as f64 / ticks * 1e9) as u64;
+        self.statistics.waited_ns = nanoseconds(self.waited_ticks);
+        self.statistics.sampled_ns = nanoseconds(self.sampled_ticks);
         self.statistics.order = self.orderer.statistics();
         self.statistics
     }

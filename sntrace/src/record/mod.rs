@@ -164,6 +164,12 @@ impl<'f, W: Write, J: Judge> Recorder<'f, W, J> {
         self.output.failure.as_ref()
     }
 
+    /// Events so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.summary.events
+    }
+
     /// Who is told beside the file.
     pub fn judge(&mut self) -> &mut J {
         &mut self.judge

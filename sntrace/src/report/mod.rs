@@ -256,12 +256,36 @@ fn certificate(certificate: &Certificate, page: &mut Page<'_>) -> io::Result<()>
     page.line(&[])?;
     if blemishes.is_empty() {
         let text = format!("certificate: {events}, nothing missing");
-        return page.line(&[page::Span::new(Style::Dim, text)]);
+        page.line(&[page::Span::new(Style::Dim, text)])?;
+        return cost(certificate, page);
     }
     let text = format!("certificate: {events}, but:");
     page.line(&[page::Span::new(Style::Yellow, text)])?;
     for blemish in blemishes {
         page.wrap(Style::Yellow, &blemish)?;
     }
-    Ok(())
+    cost(certificate, page)
+}
+
+/// What tracing cost the program, where the trace says.
+fn cost(certificate: &Certificate, page: &mut Page<'_>) -> io::Result<()> {
+    let cost = &certificate.cost;
+    if cost.wall_ns == 0 {
+        return Ok(());
+    }
+    let mut text = format!("cost: {} in all", quantity::duration(cost.wall_ns));
+    if cost.hook_cpu_ns > 0 && certificate.events > 0 {
+        text += &format!(
+            "; the hook took about {} of processor time ({} an event)",
+            quantity::duration(cost.hook_cpu_ns),
+            quantity::duration(cost.hook_cpu_ns / certificate.events),
+        );
+    }
+    if cost.waited_ns > 0 {
+        text += &format!(
+            "; threads waited {} for sntrace",
+            quantity::duration(cost.waited_ns)
+        );
+    }
+    page.wrap(Style::Dim, &text)
 }

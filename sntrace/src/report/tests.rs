@@ -187,10 +187,11 @@ fn colours_change_nothing_but_colours() {
 #[test]
 fn what_is_not_whole_says_so_in_every_report() {
     let mut made = rich();
-    assert!(shown(&made, &only(View::Sizes)).ends_with(&format!(
+    let whole = format!(
         "certificate: {} events, nothing missing\n",
         made.certificate.events
-    )));
+    );
+    assert!(shown(&made, &only(View::Sizes)).contains(&whole));
     made.certificate.dropped_events = 3;
     made.certificate.complete = false;
     let text = shown(&made, &only(View::Errors));
@@ -199,7 +200,7 @@ fn what_is_not_whole_says_so_in_every_report() {
         "{text}"
     );
     assert!(
-        text.ends_with(
+        text.contains(
             "events, but:\n  3 events were dropped\n  the trace was cut before its end\n"
         )
     );

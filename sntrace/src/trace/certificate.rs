@@ -59,6 +59,11 @@ pub struct Cost {
     pub target_cpu_ns: u64,
     /// Processor time of sntrace itself, in nanoseconds.
     pub launcher_cpu_ns: u64,
+    /// What the hook took of the processor time of the traced processes, in nanoseconds: measured for one event
+    /// in a hundred or so, and taken for all. 0: not known.
+    pub hook_cpu_ns: u64,
+    /// How long threads had to wait for sntrace to take their events, all added up, in nanoseconds.
+    pub waited_ns: u64,
 }
 
 impl Certificate {

@@ -140,6 +140,14 @@ impl Downstream for Nobody {
     fn idle(&mut self) {}
 }
 
+/// What the hook took for all events, by what it took for some.
+fn hook_time(statistics: &Statistics, events: u64) -> u64 {
+    let measured = u128::from(statistics.sampled_events);
+    let all = u128::from(statistics.sampled_ns) * u128::from(events);
+    let all = all.checked_div(measured).unwrap_or(0);
+    u64::try_from(all).unwrap_or(u64::MAX)
+}
+
 /// What a recording leaves.
 struct Finished {
     statistics: Statistics,
@@ -191,6 +199,8 @@ impl Finished {
                 wall_ns: u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX),
                 target_cpu_ns: times.children_ns,
                 launcher_cpu_ns: times.own_ns,
+                hook_cpu_ns: hook_time(&statistics, recorder.events()),
+                waited_ns: statistics.waited_ns,
             },
             ..Certificate::default()
         };

@@ -398,3 +398,68 @@ proptest! {
         assert_one_owner(&seen);
     }
 }
+
+#[test]
+fn a_lane_says_how_its_stacks_differ_and_whether_they_go_on() {
+    use sntrace_format::record::write_event_with;
+    use sntrace_format::stack::{StackWord, write_stack};
+    let mut orderer = Orderer::of(StackDepth::Full);
+    let lane = new_lane(&mut orderer, 7);
+    let slot = [const { AtomicU64::new(0) }; EVENT_WORDS_MAX as usize];
+    let mut add = |orderer: &mut Orderer, words: u64| {
+        let queue = orderer.lane(lane);
+        let words = slot[..words as usize].iter();
+        let words = words.map(|word| word.load(std::sync::atomic::Ordering::Relaxed));
+        queue.end().extend(words);
+        queue.scan(false, |_, _| None).unwrap();
+    };
+    let event = |time, block| Event {
+        time,
+        ..malloc(block)
+    };
+    let change = |count, truncated, kept| StackWord {
+        count,
+        truncated,
+        kept,
+    };
+    let words = write_stack(&slot, 10, change(2, true, 0), [8, 9].into_iter());
+    add(&mut orderer, words);
+    let one = Some(change(1, true, 2));
+    let words = write_event_with(&slot, &event(20, 1), one, [7].into_iter());
+    add(&mut orderer, words);
+    let words = write_event_with(&slot, &event(30, 2), None, [].into_iter());
+    add(&mut orderer, words);
+    let other = Some(change(1, false, 0));
+    let words = write_event_with(&slot, &event(40, 3), other, [5].into_iter());
+    add(&mut orderer, words);
+    orderer.arrived(lane);
+    let mut out = Batch::default();
+    while orderer.advance(
+        u64::MAX,
+        true,
+        usize::MAX,
+        &Timeline::begin(Clock::Monotonic),
+        &mut out,
+    ) {}
+    let mut lanes = crate::trace::lanes::LaneStacks::default();
+    let mut stacks = Vec::new();
+    for item in &out.items {
+        match item {
+            Item::Stack { lane, kept, frames } => lanes.change(*lane, *kept, frames),
+            Item::Event(event) => {
+                let stack: Vec<u64> = lanes.of_event(out.frames_of(event)).collect();
+                stacks.push((stack, event.truncated));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(
+        stacks,
+        [
+            (vec![7, 8, 9], true),
+            (vec![7, 8, 9], true),
+            (vec![5], false)
+        ]
+    );
+    assert_eq!(lanes.wrong(), 0);
+}
