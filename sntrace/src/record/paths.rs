@@ -7,7 +7,7 @@
 //! What the words say is told in [`crate::trace::lanes`]. A lane is one of our collector's: its number is
 //! trusted.
 
-use crate::trace::lanes::SAME_STACK;
+use crate::trace::lanes::{FRAMES_MAX, SAME_STACK};
 use crate::trace::{SiteId, StackId};
 
 /// Of one lane.
@@ -36,7 +36,9 @@ impl Path {
                 self.pending.clear();
             }
         }
-        self.pending.extend(new.iter().rev());
+        // What a target says is kept may be anything.
+        let room = FRAMES_MAX.saturating_sub(self.frames.len() + self.pending.len());
+        self.pending.extend(new.iter().rev().take(room));
     }
 }
 
@@ -108,6 +110,23 @@ impl Paths {
 mod tests {
     use super::*;
     use crate::trace::StackTable;
+
+    #[test]
+    fn a_lane_that_keeps_more_than_there_is_does_not_grow_for_ever() {
+        let (mut table, mut paths) = (StackTable::default(), Paths::default());
+        let new: Vec<u64> = (0..480).collect();
+        for _ in 0..100 {
+            paths.change(0, u32::MAX - 1, &new);
+        }
+        let words = [u64::from(u32::MAX - 1) << 32, 7, 8, 9];
+        let stack = paths.beyond(
+            &words,
+            false,
+            |address| SiteId(address as u32 + 1),
+            |parent, site| table.intern(parent, site),
+        );
+        assert_eq!(table.frames(stack).count(), FRAMES_MAX);
+    }
 
     #[test]
     fn what_the_hook_sends_becomes_whole_stacks() {

@@ -17,7 +17,7 @@ pub const SAME_STACK: u32 = u32::MAX;
 /// More lanes than a run can have.
 const LANES_MAX: usize = 1 << 20;
 /// Frames of a stack at most: what the hook keeps, and a record more.
-const FRAMES_MAX: usize = 16 << 10;
+pub const FRAMES_MAX: usize = 16 << 10;
 
 /// The last stack of each lane.
 #[derive(Clone, Debug, Default)]

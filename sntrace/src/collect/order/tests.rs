@@ -406,7 +406,7 @@ fn a_lane_says_how_its_stacks_differ_and_whether_they_go_on() {
     let mut orderer = Orderer::of(StackDepth::Full);
     let lane = new_lane(&mut orderer, 7);
     let slot = [const { AtomicU64::new(0) }; EVENT_WORDS_MAX as usize];
-    let mut add = |orderer: &mut Orderer, words: u64| {
+    let add = |orderer: &mut Orderer, words: u64| {
         let queue = orderer.lane(lane);
         let words = slot[..words as usize].iter();
         let words = words.map(|word| word.load(std::sync::atomic::Ordering::Relaxed));
