@@ -16,6 +16,8 @@
 //! - mmap, munmap, mremap and brk are counted apart: an allocator gets its memory that way, and
 //!   adding both would count bytes twice.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use crate::trace::{Event, Exit, ImageId, Item};
@@ -55,9 +57,13 @@ pub struct Summary {
     /// Requested bytes live now, over all images.
     #[serde(skip)]
     pub(super) live_bytes: u64,
-    /// By image: requested bytes live now. Image numbers are dense.
+    /// The image of the last event and what it has live, kept out of the table: nearly all events come in runs.
     #[serde(skip)]
-    pub(super) live_by_image: Vec<u64>,
+    current: Option<(ImageId, u64)>,
+    /// By image: requested bytes live now, but for the current one's. Those without any are left out. By
+    /// number in a table and not in a row of all numbers: a trace's file may say any number.
+    #[serde(skip)]
+    others: HashMap<ImageId, u64>,
 }
 
 impl Summary {
@@ -85,7 +91,7 @@ impl Summary {
                 let gone = std::mem::take(self.live(*image));
                 self.live_bytes = self.live_bytes.saturating_sub(gone);
                 if *exit != Exit::Exec {
-                    self.leaked_allocations += live_blocks;
+                    self.leaked_allocations = self.leaked_allocations.saturating_add(*live_blocks);
                     self.leaked_bytes = self.leaked_bytes.saturating_add(*live_bytes);
                 }
             }
@@ -135,11 +141,23 @@ impl Summary {
 
     #[inline]
     fn live(&mut self, image: ImageId) -> &mut u64 {
-        let at = image.0 as usize;
-        if at >= self.live_by_image.len() {
-            self.live_by_image.resize(at + 1, 0);
+        if self.current.is_none_or(|(current, _)| current != image) {
+            self.leave_image();
         }
-        &mut self.live_by_image[at]
+        let others = &mut self.others;
+        let current = &mut self.current;
+        &mut current
+            .get_or_insert_with(|| (image, others.remove(&image).unwrap_or(0)))
+            .1
+    }
+
+    #[cold]
+    fn leave_image(&mut self) {
+        if let Some((image, left)) = self.current.take()
+            && left > 0
+        {
+            self.others.insert(image, left);
+        }
     }
 
     /// Appends the JSON object.
@@ -315,5 +333,19 @@ mod tests {
         ]);
         assert_eq!(summary.bytes_allocated, u64::MAX);
         assert_eq!(summary.live_bytes, 0);
+    }
+
+    #[test]
+    fn nothing_that_a_file_says_of_images_takes_memory_or_overflows() {
+        let mut summary = Summary::default();
+        for number in (0..100).map(|nth| u32::MAX - nth * 1_000_003) {
+            let image = ImageId(number);
+            summary.item(&begin(image, Some(ImageId(number / 2))));
+            summary.event(&malloc(image, 1, 10));
+            summary.item(&ended(image, Exit::Code(0), u64::MAX, u64::MAX));
+        }
+        assert_eq!(summary.leaked_allocations, u64::MAX);
+        assert_eq!((summary.live_bytes, summary.peak_bytes), (0, 10));
+        assert!(summary.others.is_empty());
     }
 }
