@@ -59,11 +59,11 @@ pub struct Summary {
     pub(super) live_bytes: u64,
     /// The image of the last event and what it has live, kept out of the table: nearly all events come in runs.
     #[serde(skip)]
-    current: Option<(ImageId, u64)>,
+    pub(super) current: Option<(ImageId, u64)>,
     /// By image: requested bytes live now, but for the current one's. Those without any are left out. By
     /// number in a table and not in a row of all numbers: a trace's file may say any number.
     #[serde(skip)]
-    others: HashMap<ImageId, u64>,
+    pub(super) others: HashMap<ImageId, u64>,
 }
 
 impl Summary {
