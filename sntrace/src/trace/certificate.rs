@@ -46,9 +46,9 @@ pub struct NotFollowed {
     pub times: u64,
 }
 
-/// What tracing cost the program.
+/// What tracing cost the program. Figures that another version has are passed over: unlike those above,
+/// none says that something is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Cost {
     /// From the start of the program to the end of the last process, in nanoseconds.
     pub wall_ns: u64,
