@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::output::grouped;
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,7 +67,8 @@ impl Certificate {
         let mut found = Vec::new();
         let mut say = |count: u64, one: &str, many: &str| {
             if count > 0 {
-                found.push(format!("{count} {}", if count == 1 { one } else { many }));
+                let what = if count == 1 { one } else { many };
+                found.push(format!("{} {what}", grouped(count)));
             }
         };
         say(
@@ -97,7 +100,7 @@ impl Certificate {
         for program in &self.not_followed {
             let times = match program.times {
                 0 | 1 => String::new(),
-                times => format!(" ({times} times)"),
+                times => format!(" ({} times)", grouped(times)),
             };
             found.push(format!(
                 "'{}' was not traced{times}: {}",
