@@ -26,9 +26,9 @@ mod options;
 mod order;
 /// fork, exec and what becomes of descriptors and environments.
 mod processes;
+/// Recorded traces, and what reads them.
 /// Programs from Debian's packages.
 mod real_programs;
-/// Recorded traces, and what reads them.
 mod record;
 /// Names from every form of debug information.
 mod symbols;
