@@ -26,9 +26,11 @@ mod options;
 mod order;
 /// fork, exec and what becomes of descriptors and environments.
 mod processes;
-/// Recorded traces, and what reads them.
+/// Recorded traces as a user meets them who reads them.
+mod reading;
 /// Programs from Debian's packages.
 mod real_programs;
+/// Recorded traces: what is in them.
 mod record;
 /// Names from every form of debug information.
 mod symbols;

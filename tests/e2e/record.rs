@@ -32,7 +32,7 @@ pub fn record<S: AsRef<OsStr>>(
     command.arg(&file).args(options).arg("--").args(program);
     // As `Sntrace` does it: to a program a pipe is not what /dev/null is. The seed is the one thing by which
     // python3 differs from run to run.
-    clean(&mut command).env("PERL_HASH_SEED", "0");
+    clean(&mut command).env("PYTHONHASHSEED", "0");
     // node leaves a file where it runs.
     command.current_dir(folder).stdin(Stdio::piped());
     let output = command.output().unwrap();
@@ -91,16 +91,17 @@ both_transports! {
 
 #[test]
 fn real_programs_read_back_as_they_ran() {
-    let script = r#"my %h; $h{"k$_"} = [$_, "v" x ($_ % 90)] for 1 .. 3000; print join ",", sort map { $_->[1] } values %h"#;
-    let (perl, sqlite3) = (tool("perl"), tool("sqlite3"));
+    let script = "import json, zlib; d = [str(i) * 9 for i in range(3000)]; print(len(zlib.compress(json.dumps(d).encode())))";
+    let (python3, sqlite3) = (tool("python3"), tool("sqlite3"));
     let sql = "create table t(a, b); with recursive c(x) as (select 1 union all select x+1 from c where x < 2000) insert into t select x, hex(x) from c; select count(*), max(b) from t order by 1;";
     let programs: [&[&str]; 2] = [
-        &[perl.to_str().unwrap(), "-e", script],
+        // -P: it does not look into the folder where it runs, which is not the same.
+        &[python3.to_str().unwrap(), "-S", "-P", "-c", script],
         &[sqlite3.to_str().unwrap(), ":memory:", sql],
     ];
     for program in programs {
         let live = Sntrace::new(Transport::Shared)
-            .env("PERL_HASH_SEED", "0")
+            .env("PYTHONHASHSEED", "0")
             .through(&["setarch", "-R"])
             .run(program)
             .succeeds();
