@@ -28,9 +28,11 @@ mod options;
 mod order;
 /// fork, exec and what becomes of descriptors and environments.
 mod processes;
+/// Recorded traces as a user meets them who reads them.
+mod reading;
 /// Programs from Debian's packages.
 mod real_programs;
-/// Recorded traces, and what reads them.
+/// Recorded traces: what is in them.
 mod record;
 /// Stacks that are hard to follow, compared with libunwind's.
 mod stacks;

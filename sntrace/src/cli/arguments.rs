@@ -315,6 +315,9 @@ pub enum UsageError {
     /// Two outputs that would write over each other.
     #[error("cannot write both {0} and {1} to {2}: they would mix")]
     SameDestination(&'static str, &'static str, String),
+    /// `record -o -`.
+    #[error("cannot record to standard output: it is the program's own")]
+    TraceOnStdout,
     /// PROGRAM is the empty string.
     #[error("cannot run '': PROGRAM is empty")]
     EmptyProgram,
@@ -328,6 +331,7 @@ impl UsageError {
             Self::Reserved(name) => Some(format!(
                 "to trace a program of this name: sntrace -- {name}, or sntrace ./{name}"
             )),
+            Self::TraceOnStdout => Some("name a file with -o".to_owned()),
             Self::SameDestination(..) => Some("give each a file of its own".to_owned()),
         }
     }

@@ -39,6 +39,11 @@ pub fn man_page() -> std::io::Result<Vec<u8>> {
 
     let mut own = Roff::new();
     own.control("SH", ["COMMANDS"]);
+    own.text([
+        roman("Each explains its own options: "),
+        bold("sntrace COMMAND --help"),
+        roman("."),
+    ]);
     for (name, about) in commands {
         own.control("TP", [])
             .text([bold(name)])
@@ -55,6 +60,10 @@ pub fn man_page() -> std::io::Result<Vec<u8>> {
         (
             "NO_COLOR",
             "When set and not empty, nothing is coloured unless --color always asks for it.",
+        ),
+        (
+            "COLUMNS",
+            "How wide a report is that does not go to a terminal; 100 where it is not set.",
         ),
         (
             "TMPDIR",

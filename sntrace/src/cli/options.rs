@@ -66,6 +66,8 @@ pub struct ReportCommand {
     pub views: Vec<View>,
     /// Entries of each list.
     pub top: usize,
+    /// Stacks of each entry.
+    pub stacks: usize,
     /// Frames of each stack, as text.
     pub frames: usize,
     /// JSON instead of text.

@@ -127,8 +127,8 @@ fn lines(options: &LinesOptions) -> Result<(), ReadError> {
     };
     let replayed = trace.replay(&mut |item| match item {
         Item::Event(event) => {
-            // Nobody reads any more: what is left is passed over quickly.
-            if outputs.wants_events() {
+            // What is left is passed over quickly.
+            if !outputs.is_deserted() {
                 outputs.event(event, &callers.of(event.op, event.stack).call());
             }
         }
@@ -156,6 +156,7 @@ fn report(options: &ReportCommand) -> Result<(), ReadError> {
     let shown = ReportOptions {
         views: options.views.clone(),
         top: options.top,
+        stacks: options.stacks,
         frames: options.frames,
         colour: if options.color.enabled(on_terminal) {
             Colour::Ansi

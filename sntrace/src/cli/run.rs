@@ -422,10 +422,14 @@ pub(super) fn tell(statistics: &Statistics) {
     }
     if statistics.damaged > 0 {
         messages::warning(
-            format!(
-                "{} lanes or messages were damaged by the program and not read further",
-                statistics.damaged
-            ),
+            match statistics.damaged {
+                1 => "a lane or message was damaged by the program and not read further".to_owned(),
+                many => {
+                    format!(
+                        "{many} lanes or messages were damaged by the program and not read further"
+                    )
+                }
+            },
             None,
         );
     }

@@ -29,6 +29,7 @@ pub mod writer;
 #[cfg(test)]
 mod samples;
 
+pub(crate) use closing::grouped;
 pub use filter::{Filter, FilterError};
 pub use json::Json;
 pub use jsonl::JsonLines;

@@ -68,6 +68,18 @@ impl Outputs {
         self.sinks.iter().any(|slot| slot.failure.is_none())
     }
 
+    /// Whether nobody reads what is written: every sink's reader went away. Else an event that no sink
+    /// takes is still to be given here, to be counted.
+    #[must_use]
+    pub fn is_deserted(&self) -> bool {
+        let gone = |slot: &Slot| {
+            slot.failure
+                .as_ref()
+                .is_some_and(OutputError::is_broken_pipe)
+        };
+        self.sinks.iter().all(gone)
+    }
+
     /// An item that is no event. An event given here counts in the summary, but is not shown: it
     /// has no name.
     pub fn item(&mut self, item: &Item) {

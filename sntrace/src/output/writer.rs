@@ -67,7 +67,11 @@ impl OutputError {
                 }
                 _ => None,
             },
-            OutputError::Write { source, .. } => match source.kind() {
+            OutputError::Write { source, lost, .. } => match source.kind() {
+                // Not a sequence of events: a page, an export.
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded if *lost == 0 => {
+                    Some("free some space, or name a file on another disk")
+                }
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
                     "free some space, name a file on another disk, or see fewer events with --filter",
                 ),

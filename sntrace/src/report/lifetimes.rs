@@ -92,7 +92,8 @@ pub(super) fn of(source: Source<'_>) -> LifetimesView {
     let entry = |(id, (sum, mut stacks)): (CallerId, (StackTotals, Vec<StackId>))| {
         let freed = |stack: StackId| totals_of(stack).map_or(0, |totals| totals.freed);
         stacks.sort_by_key(|&stack| (std::cmp::Reverse(freed(stack)), stack));
-        let shown = stacks.iter().take(top).map(|&stack| StackLifetime {
+        let most = source.options.stacks;
+        let shown = stacks.iter().take(most).map(|&stack| StackLifetime {
             freed: freed(stack),
             mean_ns: totals_of(stack)
                 .and_then(|totals| totals.mean_lifetime_ns())
@@ -104,7 +105,7 @@ pub(super) fn of(source: Source<'_>) -> LifetimesView {
             freed: sum.freed,
             mean_ns: sum.mean_lifetime_ns().unwrap_or(0),
             stacks: shown.collect(),
-            more_stacks: stacks.len().saturating_sub(top) as u64,
+            more_stacks: stacks.len().saturating_sub(most) as u64,
         }
     };
     let classes = analysis.lifetimes.classes().map(|class| LifetimeEntry {

@@ -137,8 +137,10 @@ fn names() -> String {
 pub struct ReportOptions {
     /// The parts, in this order.
     pub views: Vec<View>,
-    /// Entries of a list, and stacks of an entry; what is beyond is counted.
+    /// Entries of a list; what is beyond is counted.
     pub top: usize,
+    /// Stacks of an entry; what is beyond is counted.
+    pub stacks: usize,
     /// Frames of a stack in the text form.
     pub frames: usize,
     /// Colours of the text form.
@@ -152,6 +154,7 @@ impl Default for ReportOptions {
         ReportOptions {
             views: vec![View::Summary],
             top: 10,
+            stacks: 3,
             frames: 12,
             colour: Colour::Plain,
             width: 100,
@@ -159,10 +162,19 @@ impl Default for ReportOptions {
     }
 }
 
-/// How wide the terminal on standard output is; 100 where it is none.
+/// How wide the terminal on standard output is. Where it is none, what `COLUMNS` says; else 100.
 #[must_use]
 pub fn terminal_width() -> usize {
-    terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
+    let terminal = terminal_size::terminal_size_of(io::stdout());
+    terminal.map_or_else(
+        || width_of(std::env::var("COLUMNS").ok().as_deref()),
+        |(width, _)| usize::from(width.0),
+    )
+}
+
+fn width_of(columns: Option<&str>) -> usize {
+    let columns = columns.and_then(|columns| columns.parse().ok());
+    columns.filter(|&columns| columns > 0).unwrap_or(100)
 }
 
 /// What every view is made from.
@@ -245,8 +257,22 @@ pub fn text(
     for &view in &options.views {
         Section::of(view, source).text(&mut page, options.frames)?;
     }
+    if options.views == [View::Summary] {
+        page.line(&[])?;
+        page.wrap(Style::Dim, &more_views())?;
+    }
     certificate(recording.certificate(), &mut page)?;
     out.flush()
+}
+
+/// Who sees the summary for the first time does not know what else there is.
+fn more_views() -> String {
+    let others = View::ALL.into_iter().filter(|&view| view != View::Summary);
+    let others: Vec<_> = others.map(View::name).collect();
+    format!(
+        "more, with stacks: --view all, or one of {}",
+        others.join(", ")
+    )
 }
 
 /// The last line of every report, or the last lines where the trace is not whole.
@@ -263,6 +289,10 @@ fn certificate(certificate: &Certificate, page: &mut Page<'_>) -> io::Result<()>
     page.line(&[page::Span::new(Style::Yellow, text)])?;
     for blemish in blemishes {
         page.wrap(Style::Yellow, &blemish)?;
+    }
+    if certificate.unnamed_sites > 0 && certificate.complete {
+        let hint = "(names come from debug information: -g, or packages such as libc6-dbg)";
+        page.wrap(Style::Dim, hint)?;
     }
     cost(certificate, page)
 }

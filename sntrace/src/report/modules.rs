@@ -63,6 +63,9 @@ pub(super) fn of(source: Source<'_>) -> ModulesView {
 impl ModulesView {
     pub(super) fn text(&self, page: &mut Page<'_>) -> io::Result<()> {
         page.heading("Modules", "whose code called")?;
+        if self.modules.is_empty() {
+            return page.say(Style::Dim, "nothing was ever allocated");
+        }
         let mut table = Table::new(&[
             ("BYTES", Side::Right),
             ("ALLOCATIONS", Side::Right),

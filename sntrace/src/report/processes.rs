@@ -104,7 +104,7 @@ impl ProcessEntry {
             (Some(ExitEntry::Code(code)), _) => format!("status {code}"),
             (Some(ExitEntry::Signal(signal)), _) => format!("signal {signal}"),
             (Some(ExitEntry::Exec(_)), _) => "exec".into(),
-            (None, Some(_)) => "gone".into(),
+            (None, Some(_)) => "ended".into(),
             (None, None) => "?".into(),
         }
     }

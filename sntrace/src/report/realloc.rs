@@ -72,9 +72,10 @@ pub(super) fn of(source: Source<'_>) -> ReallocView {
     });
     let callers = groups.len();
     let entry = |(id, (regrowth, stacks)): (CallerId, (Regrowth, Vec<(StackId, Regrowth)>))| {
+        let most = source.options.stacks;
         let shown = stacks
             .iter()
-            .take(top)
+            .take(most)
             .map(|&(stack, regrowth)| StackRegrowth {
                 regrowth,
                 stack: stack_frames(source, stack),
@@ -83,7 +84,7 @@ pub(super) fn of(source: Source<'_>) -> ReallocView {
             caller: caller(source, id),
             regrowth,
             stacks: shown.collect(),
-            more_stacks: stacks.len().saturating_sub(top) as u64,
+            more_stacks: stacks.len().saturating_sub(most) as u64,
         }
     };
     ReallocView {

@@ -88,20 +88,20 @@ pub(super) fn of(
     by_stack: impl Iterator<Item = (StackId, Counts)>,
 ) -> SitesView {
     let groups = source.analysis.callers.group(by_stack);
-    let top = source.options.top;
+    let (top, stacks) = (source.options.top, source.options.stacks);
     let entry = |group: &crate::analyze::Group| SiteEntry {
         caller: caller(source, group.caller),
         counts: group.counts,
         stacks: group
             .stacks
             .iter()
-            .take(top)
+            .take(stacks)
             .map(|&(stack, counts)| StackEntry {
                 counts,
                 stack: stack_frames(source, stack),
             })
             .collect(),
-        more_stacks: group.stacks.len().saturating_sub(top) as u64,
+        more_stacks: group.stacks.len().saturating_sub(stacks) as u64,
     };
     SitesView {
         subject,

@@ -8,7 +8,7 @@ use super::leaks::{self, LeaksView};
 use super::page::{Page, Span, Style};
 use super::quantity::{count, duration, grouped, share, size};
 use super::sites::{self, SitesView};
-use super::{Source, errors};
+use super::{Source, View, errors};
 use crate::output::Summary;
 
 /// The heap over time: what was live, bucket by bucket.
@@ -48,6 +48,9 @@ pub struct SummaryView {
     columns: Vec<u64>,
     #[serde(skip)]
     misuse_line: Option<String>,
+    /// For the text form: what the report shows apart, in full.
+    #[serde(skip)]
+    apart: Vec<View>,
 }
 
 pub(super) fn of(source: Source<'_>) -> SummaryView {
@@ -70,6 +73,7 @@ pub(super) fn of(source: Source<'_>) -> SummaryView {
         temporary: sites::temporary(source),
         columns: analysis.timeline.highs(columns).collect(),
         misuse_line: errors::counted(&analysis.misuse),
+        apart: source.options.views.clone(),
     }
 }
 
@@ -109,11 +113,20 @@ impl SummaryView {
                 Span::new(Style::Dim, note),
             ])?;
         }
-        self.heap_over_time(page)?;
-        self.peak.text(page, None)?;
-        self.leaks.text(page, None)?;
-        self.temporary.text(page, None)?;
-        if let Some(line) = &self.misuse_line {
+        if self.totals.peak_bytes > 0 {
+            self.heap_over_time(page)?;
+        }
+        let here = |view| !self.apart.contains(&view);
+        if here(View::Peak) {
+            self.peak.text(page, None)?;
+        }
+        if here(View::Leaks) {
+            self.leaks.text(page, None)?;
+        }
+        if here(View::Temporary) {
+            self.temporary.text(page, None)?;
+        }
+        if let Some(line) = self.misuse_line.as_ref().filter(|_| here(View::Errors)) {
             page.heading("Errors", "'--view errors' shows them")?;
             page.wrap(Style::Red, line)?;
         }

@@ -354,3 +354,41 @@ fn views_are_found_by_their_names() {
         "{error}"
     );
 }
+
+#[test]
+fn what_is_shown_in_full_is_not_shown_twice() {
+    let all = ReportOptions {
+        views: View::ALL.to_vec(),
+        ..ReportOptions::default()
+    };
+    let text = shown(&rich(), &all);
+    for title in ["Peak", "Leaks", "Temporary allocations", "Errors"] {
+        let heading = |line: &&str| line.split("  ").next() == Some(title);
+        assert_eq!(text.lines().filter(heading).count(), 1, "{title}:\n{text}");
+    }
+}
+
+#[test]
+fn as_many_stacks_stand_under_an_entry_as_were_asked_for() {
+    let stacks = |stacks| {
+        let options = ReportOptions {
+            stacks,
+            ..only(View::Peak)
+        };
+        let view = &as_json(&rich(), &options)["views"]["peak"];
+        let entry = view["callers"].as_array().unwrap()[0].clone();
+        let shown = entry["stacks"].as_array().unwrap().len() as u64;
+        (shown, shown + entry["more_stacks"].as_u64().unwrap())
+    };
+    let (most, all) = stacks(usize::MAX);
+    assert_eq!(most, all);
+    assert_eq!(stacks(0), (0, all));
+}
+
+#[test]
+fn a_page_is_as_wide_as_columns_says_where_there_is_no_terminal() {
+    assert_eq!(width_of(Some("60")), 60);
+    for nonsense in [None, Some(""), Some("0"), Some("-3"), Some("wide")] {
+        assert_eq!(width_of(nonsense), 100);
+    }
+}

@@ -94,14 +94,20 @@ impl ThreadName {
 
 impl ThreadsView {
     pub(super) fn text(&self, page: &mut Page<'_>) -> io::Result<()> {
-        page.heading("Threads", "")?;
+        page.heading(
+            "Threads",
+            "OTHERS': freed blocks that another thread had allocated",
+        )?;
+        if self.threads.is_empty() {
+            return page.say(Style::Dim, "none made an event");
+        }
         let mut table = Table::new(&[
             ("PID/TID", Side::Right),
             ("BYTES", Side::Right),
             ("ALLOCATIONS", Side::Right),
             ("FREES", Side::Right),
             ("TEMPORARY", Side::Right),
-            ("OTHERS' FREED", Side::Right),
+            ("OTHERS'", Side::Right),
             ("LEAKED", Side::Right),
             ("ACTIVE", Side::Left),
         ]);

@@ -8,6 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::output::grouped;
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -49,7 +51,8 @@ pub struct NotFollowed {
     pub times: u64,
 }
 
-/// What tracing cost the program.
+/// What tracing cost the program. Figures that another version has are passed over: unlike those above,
+/// none says that something is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cost {
@@ -73,7 +76,8 @@ impl Certificate {
         let mut found = Vec::new();
         let mut say = |count: u64, one: &str, many: &str| {
             if count > 0 {
-                found.push(format!("{count} {}", if count == 1 { one } else { many }));
+                let what = if count == 1 { one } else { many };
+                found.push(format!("{} {what}", grouped(count)));
             }
         };
         say(
@@ -105,7 +109,7 @@ impl Certificate {
         for program in &self.not_followed {
             let times = match program.times {
                 0 | 1 => String::new(),
-                times => format!(" ({times} times)"),
+                times => format!(" ({} times)", grouped(times)),
             };
             found.push(format!(
                 "'{}' was not traced{times}: {}",

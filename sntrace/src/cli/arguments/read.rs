@@ -118,6 +118,10 @@ pub struct ReportArguments {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,
 
+    /// Show N stacks of each entry.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub stacks: usize,
+
     /// Show N frames of each stack.
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub frames: usize,
@@ -231,6 +235,7 @@ impl From<ReportArguments> for ReportCommand {
             output: destination(arguments.output),
             views,
             top: arguments.top,
+            stacks: arguments.stacks,
             frames: arguments.frames,
             json: arguments.json,
             suppressions: arguments.suppressions,

@@ -107,6 +107,13 @@ impl TryFrom<RecordArguments> for RecordOptions {
     type Error = UsageError;
 
     fn try_from(arguments: RecordArguments) -> Result<Self, UsageError> {
+        if arguments
+            .output
+            .as_ref()
+            .is_some_and(|path| path.as_os_str() == "-")
+        {
+            return Err(UsageError::TraceOnStdout);
+        }
         Ok(Self {
             run: arguments.run.try_into()?,
             output: arguments.output,

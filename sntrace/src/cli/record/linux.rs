@@ -71,13 +71,22 @@ impl Target {
             None => {
                 let command = Path::new(&options.run.command[0]);
                 let name = command.file_name().unwrap_or(command.as_os_str());
-                let name = escape::lossy(name.as_encoded_bytes()).into_owned();
+                let name = in_a_file_name(&escape::lossy(name.as_encoded_bytes()));
                 let path = PathBuf::from(format!(".sntrace.{name}.{}.part", std::process::id()));
                 (path, Some(name))
             }
         };
+        let file =
+            crate::output::writer::create(&path).map_err(|error| match (error, &program) {
+                // The user has not heard of that file.
+                (OutputError::Open { source, .. }, Some(name)) => OutputError::Open {
+                    destination: format!("sntrace.{name}.PID.snt"),
+                    source,
+                },
+                (error, _) => error,
+            })?;
         Ok(Self {
-            file: crate::output::writer::create(&path)?,
+            file,
             path,
             program,
         })
@@ -102,6 +111,17 @@ impl Target {
             Err(_) => (self.file, self.path),
         }
     }
+}
+
+/// A program's name as a part of a file's, which the user is to type again: without what a terminal obeys, and
+/// without what ends a quoted word.
+fn in_a_file_name(name: &str) -> String {
+    let typed = |letter: char| match letter {
+        '\'' | '"' | '\\' => '_',
+        letter if letter.is_control() => '_',
+        letter => letter,
+    };
+    name.chars().map(typed).collect()
 }
 
 /// A recorder that takes what is collected.
@@ -250,9 +270,12 @@ impl Finished {
         if !options.run.quiet && io::stderr().is_terminal() {
             let _ = io::stderr().write_all(recorded.summary.text().as_bytes());
         }
-        messages::note(format!(
-            "recorded in '{shown}'; read it with: sntrace report '{shown}'"
-        ));
+        // What went into a pipe can't be read from there again.
+        let again = match path.is_file() {
+            true => format!("; read it with: sntrace report '{shown}'"),
+            false => String::new(),
+        };
+        messages::note(format!("recorded in '{shown}'{again}"));
         if options.strict {
             let blemishes = recorded.certificate.blemishes();
             for blemish in &blemishes {
@@ -261,5 +284,16 @@ impl Finished {
             clean &= blemishes.is_empty();
         }
         clean
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_s_name_can_be_typed_again() {
+        assert_eq!(in_a_file_name("g++ 12"), "g++ 12");
+        assert_eq!(in_a_file_name("it's\n\x1b[31m\\"), "it_s__[31m_");
     }
 }
