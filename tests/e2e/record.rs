@@ -132,7 +132,7 @@ fn a_recording_is_named_after_the_program_and_its_process() {
     let files: Vec<String> = files
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(files, [name.clone()]);
+    assert_eq!(files, std::slice::from_ref(&name));
     assert!(
         text(&output.stderr).contains(&name),
         "the user is told the name"

@@ -269,7 +269,10 @@ pub fn text(
 fn more_views() -> String {
     let others = View::ALL.into_iter().filter(|&view| view != View::Summary);
     let others: Vec<_> = others.map(View::name).collect();
-    format!("more, with stacks: --view all, or one of {}", others.join(", "))
+    format!(
+        "more, with stacks: --view all, or one of {}",
+        others.join(", ")
+    )
 }
 
 /// The last line of every report, or the last lines where the trace is not whole.
