@@ -185,6 +185,43 @@ fn a_name_that_a_terminal_would_obey_reaches_it_escaped() {
 }
 
 #[test]
+fn what_was_written_before_sntrace_was_killed_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace.snt");
+    let program = Build::c("deterministic.c").path();
+    // It lives until its standard input is closed.
+    let shell = format!("{} 400000; read line", program.display());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sntrace"));
+    command.args(["record", "-o"]).arg(&trace);
+    let mut child = clean(command.args(["sh", "-c", &shell]))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let trace = trace.to_str().unwrap();
+    let lines = || text(&sntrace(&["lines", trace]).stdout).lines().count();
+    // A trace that is still being written reads as one that was cut.
+    while lines() == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it lives");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = sntrace(&["report", trace]);
+    let (shown, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("was cut"), "{said}");
+    assert!(
+        shown.contains("the trace was cut before its end"),
+        "{shown}"
+    );
+    assert!(lines() > 0);
+    assert_eq!(
+        sntrace(&["report", trace, "--strict"]).status.code(),
+        Some(1)
+    );
+}
+
+#[test]
 fn a_trace_does_not_go_where_the_program_s_own_output_goes() {
     let output = sntrace(&["record", "-o", "-", "true"]);
     assert_eq!(output.status.code(), Some(2));

@@ -18,8 +18,9 @@ use crate::record::{Recorded, Recorder};
 use crate::symbolize::Locator;
 use crate::trace::{Batch, Certificate, Cost, Header};
 
-/// What is gathered before it is written: a chunk or two.
-const BUFFER_BYTES: usize = 1 << 20;
+/// What is gathered before it is written: definitions. Chunks of events are larger and go to the file at once, so
+/// that they are there also when sntrace is killed.
+const BUFFER_BYTES: usize = 4 << 10;
 
 /// Records the program and returns sntrace's exit status.
 pub(in crate::cli) fn run_record(options: &RecordOptions) -> u8 {

@@ -56,7 +56,10 @@ impl fmt::Display for Cut {
         let Self {
             read_to, length, ..
         } = self;
-        write!(f, "{read_to} of its {length} bytes are whole")?;
+        match read_to == length {
+            true => f.write_str("it ends before its recording did")?,
+            false => write!(f, "{read_to} of its {length} bytes are whole")?,
+        }
         if self.without_names {
             f.write_str(", without the names of functions")?;
         }
