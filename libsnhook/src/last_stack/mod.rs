@@ -27,94 +27,34 @@
 //!
 //! Phase: hot.
 
+mod frames;
+mod outcome;
+mod reader;
+
 use core::cell::Cell;
 use core::ops::Range;
 
-use sntrace_format::stack::{LAST_STACK_MAX, StackWord};
+use sntrace_format::stack::LAST_STACK_MAX;
 
+pub use self::outcome::{Difference, Obstacle, Unknown};
+
+use self::frames::{
+    Entry, FRAMES, LOOSE, Memory, NO_MARK, TANGLED, WORDS, Words, first_that_differs, words_within,
+};
+use self::outcome::Outcome;
+use self::reader::Reader;
 use crate::callers::{self, Own, StackWindow};
-use crate::first_stack;
-use crate::modules;
 use crate::platform::sys;
 use crate::record::Site;
 use crate::unwind::cache::Epoch;
-use crate::unwind::cfi::EhFrame;
-use crate::unwind::walk::{Stack, Step, Target, Walker};
-use crate::unwind::{Native, Registers, Rule};
+use crate::unwind::walk::{Step, Walker};
 
-/// Places for frames: the last stack's from the start, a walk's from the end.
-const FRAMES: usize = 2 * LAST_STACK_MAX;
-/// Places for words, in the same way. Most frames have one or two.
-const WORDS: usize = 4 * LAST_STACK_MAX;
 /// How deep a stack that is too deep is left.
 const CUT: usize = LAST_STACK_MAX / 2;
 /// With fewer frames than this left, one that was cut off is walked anew.
 const SHORTEST_CUT: usize = CUT / 2;
 /// How far above its stack pointer a frame's own words may be, in bytes.
 const NEAR: u64 = 1 << 20;
-
-/// A frame beyond the caller.
-///
-/// Four words, and copied word by word ([`Entry::load`]): what was written as words a moment ago can't be
-/// read as something larger without waiting for it to reach the cache.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Entry {
-    sp: u64,
-    ip: u64,
-    fp: u64,
-    /// Bits 0 to 31: one more than the index of the last word that was read on the way to this frame;
-    /// during a walk, how many those are. Bits 32 to 47: [`Walker::mark`], or [`NO_MARK`]. Then
-    /// [`LOOSE`] and [`TANGLED`].
-    way: u64,
-}
-
-/// Equal words prove nothing about the way to this frame.
-const LOOSE: u64 = 1 << 48;
-/// This frame or one outside of it is loose, or is on another stack than this.
-const TANGLED: u64 = 1 << 49;
-
-/// A mark that no walk has.
-const NO_MARK: u16 = u16::MAX;
-
-/// A word that a walk has read, and where.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Word {
-    address: u64,
-    value: u64,
-}
-
-/// The arrays, in memory that is touched only as far as it is used. All indexes count from the
-/// outermost frame, so what changes is at the end.
-#[repr(C)]
-struct Memory {
-    frames: [Entry; FRAMES],
-    words: [Word; WORDS],
-}
-
-/// The words, for a walk that adds to them while it is being looked at.
-#[derive(Clone, Copy)]
-struct Words(*mut Word);
-
-impl Words {
-    #[inline(always)]
-    fn get(self, at: usize) -> Word {
-        debug_assert!(at < WORDS);
-        // SAFETY: every index comes from counts of words that were stored, of which there are at
-        // most WORDS; nobody refers to them.
-        unsafe { self.0.add(at).read() }
-    }
-
-    #[inline(always)]
-    fn set(self, at: usize, word: Word) {
-        debug_assert!(at < WORDS);
-        // SAFETY: as in `get`: words are stored from WORDS downwards, not below those of the last
-        // stack, or copied to lower places. Volatile: else a copying loop becomes a call of memcpy,
-        // which costs more than the few words that are copied.
-        unsafe { self.0.add(at).write_volatile(word) };
-    }
-}
 
 /// See the module. All zeros is an empty one.
 #[repr(C)]
@@ -138,82 +78,6 @@ pub struct LastStack {
     /// All words end below this address, if nothing is tangled.
     top: u64,
     window: StackWindow,
-}
-
-/// How a new stack differs from the last one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// How many outermost frames of the last one stay.
-    pub kept: usize,
-    /// How many frames the new one has.
-    pub length: usize,
-    /// Whether it goes on beyond its outermost frame.
-    pub truncated: bool,
-    /// Whether it is the same as the last one.
-    pub same: bool,
-}
-
-/// What keeps a stack from being made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// There is no memory for it yet.
-    NoMemory,
-    /// It has an address that was not announced in this epoch.
-    Unannounced,
-}
-
-/// What came of an attempt to make a stack, in one word: a larger result would go through memory, and be
-/// waited for there.
-///
-/// Bits 0 to 19 are how many frames stay, 20 to 39 how many there are, then `truncated` and `same`; bit 42
-/// says that there is a stack.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(transparent)]
-struct Outcome(u64);
-
-impl Outcome {
-    /// The last stack is of no help, or the new one too deep.
-    const NO_HELP: Self = Self(0);
-    const NO_MEMORY: Self = Self(1);
-    const UNANNOUNCED: Self = Self(2);
-    const MADE: u64 = 1 << 42;
-
-    #[inline(always)]
-    fn of(made: Difference) -> Self {
-        Self(
-            made.kept as u64
-                | (made.length as u64) << 20
-                | u64::from(made.truncated) << 40
-                | u64::from(made.same) << 41
-                | Self::MADE,
-        )
-    }
-
-    #[inline(always)]
-    fn result(self) -> Result<Difference, Obstacle> {
-        if self.0 & Self::MADE == 0 {
-            return Err(if self == Self::UNANNOUNCED {
-                Obstacle::Unannounced
-            } else {
-                Obstacle::NoMemory
-            });
-        }
-        Ok(Difference {
-            kept: (self.0 & 0xf_ffff) as usize,
-            length: (self.0 >> 20 & 0xf_ffff) as usize,
-            truncated: self.0 >> 40 & 1 != 0,
-            same: self.0 >> 41 & 1 != 0,
-        })
-    }
-}
-
-/// What to do at an address whose rule is not in the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
-    /// Stop: it may not have been announced.
-    Stop,
-    /// Look it up: everything was announced a moment ago.
-    LookUp,
 }
 
 /// How far the words agree.
@@ -613,196 +477,5 @@ impl LastStack {
                 && at == old_length
                 && self.truncated == old_truncated,
         }
-    }
-}
-
-impl Difference {
-    /// What is said where no stack can be made.
-    pub const NOTHING_KNOWN: Self = Self {
-        kept: 0,
-        length: 0,
-        truncated: true,
-        same: false,
-    };
-
-    /// How many frames have to be listed.
-    #[inline(always)]
-    pub fn listed(&self) -> usize {
-        self.length - self.kept
-    }
-
-    /// What an event says of it; nothing if there is none.
-    #[inline(always)]
-    pub fn word(&self) -> Option<StackWord> {
-        (!self.same).then_some(StackWord {
-            count: self.listed() as u16,
-            truncated: self.truncated,
-            kept: self.kept as u32,
-        })
-    }
-}
-
-impl Entry {
-    /// A copy, word by word.
-    #[inline(always)]
-    fn load(&self) -> Self {
-        // SAFETY: fields of a frame that is there. Volatile: else the compiler makes larger pieces of it.
-        unsafe {
-            Self {
-                sp: (&raw const self.sp).read_volatile(),
-                ip: (&raw const self.ip).read_volatile(),
-                fp: (&raw const self.fp).read_volatile(),
-                way: (&raw const self.way).read_volatile(),
-            }
-        }
-    }
-
-    /// Becomes a copy of another, word by word.
-    #[inline(always)]
-    fn store(&mut self, other: Self) {
-        // SAFETY: as in `load`.
-        unsafe {
-            (&raw mut self.sp).write_volatile(other.sp);
-            (&raw mut self.ip).write_volatile(other.ip);
-            (&raw mut self.fp).write_volatile(other.fp);
-            (&raw mut self.way).write_volatile(other.way);
-        }
-    }
-
-    #[inline(always)]
-    fn words(&self) -> u32 {
-        self.way as u32
-    }
-
-    #[inline(always)]
-    fn mark(&self) -> u16 {
-        (self.way >> 32) as u16
-    }
-
-    fn is_loose(&self) -> bool {
-        self.way & LOOSE != 0
-    }
-
-    #[inline(always)]
-    fn is_tangled(&self) -> bool {
-        self.way & TANGLED != 0
-    }
-
-    /// Whether a walk goes on from both in the same way, if it reads the same.
-    #[inline(always)]
-    fn is_state(&self, other: &Entry) -> bool {
-        let differs = (self.sp ^ other.sp) | (self.ip ^ other.ip) | (self.fp ^ other.fp);
-        differs == 0 && self.mark() == other.mark() && self.mark() != NO_MARK
-    }
-
-    fn registers(&self) -> Registers {
-        Registers {
-            ip: self.ip,
-            sp: self.sp,
-            fp: self.fp,
-        }
-    }
-}
-
-/// The last of the first `count` words that is not in memory any more.
-///
-/// The words are not below the stack pointer and below the top of the stack, since nothing is
-/// tangled, and in the window, all of whose pages can be read.
-#[inline(always)]
-fn first_that_differs(words: Words, count: usize) -> Option<usize> {
-    let differs = |at: usize| {
-        let word = words.get(at);
-        // SAFETY: readable, as above; addresses are aligned. Volatile: the word belongs to frames
-        // of other functions.
-        unsafe { (word.address as *const u64).read_volatile() != word.value }
-    };
-    let mut at = count;
-    // Four at a time, as half of the loop would be counting.
-    while at >= 4 {
-        for next in 1..=4 {
-            if differs(at - next) {
-                return Some(at - next);
-            }
-        }
-        at -= 4;
-    }
-    (0..at).rev().find(|&at| differs(at))
-}
-
-/// Whether the `count` words from `from` on are all in that range of addresses.
-fn words_within(words: Words, from: usize, count: usize, low: u64, high: u64) -> bool {
-    let mut addresses = (from..from + count).map(|at| words.get(at).address);
-    addresses.all(|address| address >= low && address < high)
-}
-
-/// This process, as a walk sees it that keeps what it reads.
-struct Reader<'a> {
-    window: &'a StackWindow,
-    words: Words,
-    epoch: Epoch,
-    unknown: Unknown,
-    /// How many words belong to the last stack.
-    used: usize,
-    /// The place of the last word that was read.
-    next: Cell<usize>,
-    /// Whether a word could not be read, or not be kept.
-    failed: Cell<bool>,
-    /// Whether a rule was not in the cache, and the walk is to end.
-    stopped: Cell<bool>,
-}
-
-impl Reader<'_> {
-    #[cold]
-    #[inline(never)]
-    fn unknown_rule(&self, return_address: u64) -> Rule {
-        match self.unknown {
-            Unknown::LookUp => modules::rule_slowly(return_address, self.epoch),
-            Unknown::Stop => {
-                self.stopped.set(true);
-                Rule::END
-            }
-        }
-    }
-}
-
-impl Target for Reader<'_> {
-    type Machine = Native;
-
-    #[inline(always)]
-    fn read(&self, address: u64) -> Option<u64> {
-        let value = self.window.read(address as usize);
-        let next = self.next.get();
-        match value {
-            Some(value) if next > self.used => {
-                self.words.set(next - 1, Word { address, value });
-                self.next.set(next - 1);
-            }
-            _ => self.failed.set(true),
-        }
-        value
-    }
-
-    #[inline(always)]
-    fn rule(&self, return_address: u64) -> Rule {
-        match modules::known_rule(return_address, self.epoch) {
-            Some(rule) => rule,
-            None => self.unknown_rule(return_address),
-        }
-    }
-
-    fn eh_frame(&self, address: u64) -> Option<EhFrame<'_>> {
-        modules::eh_frame(address)
-    }
-
-    fn code(&self, address: u64) -> Option<[u8; 8]> {
-        callers::code(address)
-    }
-
-    fn is_first_frame(&self, sp: u64) -> bool {
-        first_stack::begins_at(sp)
-    }
-
-    fn stack(&self, sp: u64) -> Option<Stack> {
-        callers::other_stack(sp)
     }
 }
