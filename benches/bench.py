@@ -248,6 +248,7 @@ def main():
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each measurement (5; quick: 3)")
     parser.add_argument("--events", type=int, metavar="N", help="events of each run (5000000; quick: 1000000)")
     parser.add_argument("--quick", action="store_true", help="for a look: fewer rounds and events")
+    parser.add_argument("--recording", action="store_true", help="only what recording full stacks costs")
     parser.add_argument("--long", action="store_true", help="also 100 million events, for the launcher's memory")
     # From bench.sh, absent when it only checks what it was given.
     parser.add_argument("--sntrace", help=argparse.SUPPRESS)
@@ -268,10 +269,11 @@ def main():
     print(f"{rounds} rounds of {events:,} events; median (least..greatest)")
     if load > processors / 2:
         print("The machine is busy with something else: figures, of wall time above all, mean little.")
-    extra_per_event(bench, rounds)
-    lines_per_second(bench, rounds)
-    start_up(bench)
-    by_threads(bench, rounds)
+    if not options.recording:
+        extra_per_event(bench, rounds)
+        lines_per_second(bench, rounds)
+        start_up(bench)
+        by_threads(bench, rounds)
     extra_with_stacks(bench, rounds)
     if options.long:
         long_run(bench)

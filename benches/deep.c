@@ -26,7 +26,9 @@ static __attribute__((noinline)) long replace_some(uint64_t way)
             free(*slot);
             events_left--;
         }
-        *slot = new_block(r ^ way);
+        /* Four sizes for each way: a stack that has every size there is would be a rare one. */
+        uint64_t kind = way + (r & 3);
+        *slot = new_block(next_random(&kind));
         events_left--;
         changed++;
     }
