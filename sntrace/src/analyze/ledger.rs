@@ -14,13 +14,14 @@
 //! which its parent may have freed and allocated, so that the parent's table would be asked about a
 //! moment that it no longer knows. Such a block counts as live in the child up to its end, as in the totals.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 use super::counts::Counts;
+use crate::trace::live::AddressHasher;
 use crate::trace::{ImageId, Op, StackId};
 
 /// A table smaller than this keeps all that was freed.
@@ -95,33 +96,6 @@ struct Slot {
     alignment_log2: u8,
     /// `None`: live.
     released_by: Option<Op>,
-}
-
-/// Addresses are spread by one multiplication: nobody chooses them to collide, and who does slows
-/// down the reading of a trace of his own.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-    #[inline]
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(u64::from(word));
-    }
-    #[inline]
-    fn write_u64(&mut self, word: u64) {
-        let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // The table takes its tag from the top bits and the place from the bottom ones.
-        self.0 = mixed ^ mixed >> 32;
-    }
 }
 
 /// A table by numbers of this trace.

@@ -7,9 +7,11 @@
 //! Frames are [`SiteId`]s: places in code, the same in every process and run that maps the file, not
 //! addresses. What a site is called is in [`super::Tables`].
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use hashbrown::HashMap;
+
+use super::live::AddressHasher;
 
 /// Number of a distinct stack: dense, from 0, which is the empty one. A parent's is lower than its
 /// children's.
@@ -45,7 +47,7 @@ pub struct StackNode {
 pub struct StackTable {
     /// By number, from 1.
     nodes: Vec<StackNode>,
-    children: HashMap<u64, StackId, BuildHasherDefault<PairHasher>>,
+    children: HashMap<u64, StackId, BuildHasherDefault<AddressHasher>>,
 }
 
 impl StackTable {
@@ -100,26 +102,6 @@ impl StackTable {
             next = node.parent;
             Some(node.site)
         })
-    }
-}
-
-/// Spreads a pair of dense numbers, which nobody chooses to collide, by one multiplication.
-#[derive(Clone, Copy, Debug, Default)]
-struct PairHasher(u64);
-
-impl Hasher for PairHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-    #[inline]
-    fn write_u64(&mut self, word: u64) {
-        let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ mixed >> 32;
     }
 }
 
