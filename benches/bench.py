@@ -241,6 +241,20 @@ def extra_with_stacks(bench, rounds):
                 goal(met, f">= {least} (target), 3 (all)"), widths=(10, 10, 22, 22, 22, 8, 0))
 
 
+def long_report(bench):
+    events = 100_000_000
+    title(f"7. sntrace report on a trace of {events:,} events")
+    trace = os.path.join(bench.build, "long.snt")
+    sntrace = bench.sntrace[0]
+    bench.run([sntrace, "record", "-q", "-o", trace, *bench.program("replace", events)])
+    size = os.stat(trace).st_size
+    wall, usage = bench.run([sntrace, "report", trace])
+    os.remove(trace)
+    peak = usage.ru_maxrss / 1024
+    row(f"{wall:.1f} s, {peak:.0f} MiB", f"{size / events:.2f} bytes an event",
+        goal(wall <= 30 and peak <= 1024, "<= 30 s, 1024 MiB"), widths=(24, 28, 0))
+
+
 def main():
     parser = argparse.ArgumentParser(
         prog="scripts/bench.sh", description="Measures what tracing costs; always exits with 0 if it could."
@@ -249,7 +263,7 @@ def main():
     parser.add_argument("--events", type=int, metavar="N", help="events of each run (5000000; quick: 1000000)")
     parser.add_argument("--quick", action="store_true", help="for a look: fewer rounds and events")
     parser.add_argument("--recording", action="store_true", help="only what recording full stacks costs")
-    parser.add_argument("--long", action="store_true", help="also 100 million events, for the launcher's memory")
+    parser.add_argument("--long", action="store_true", help="also 100 million events: the launcher's memory, and a report on them")
     # From bench.sh, absent when it only checks what it was given.
     parser.add_argument("--sntrace", help=argparse.SUPPRESS)
     parser.add_argument("--build", help=argparse.SUPPRESS)
@@ -277,6 +291,7 @@ def main():
     extra_with_stacks(bench, rounds)
     if options.long:
         long_run(bench)
+        long_report(bench)
 
 
 if __name__ == "__main__":
