@@ -289,6 +289,7 @@ impl<'f, W: Write, J: Judge> Recorder<'f, W, J> {
             events: self.summary.events - self.output.lost,
             dropped_events: dropped_events + self.output.lost,
             truncated_stacks: self.truncated,
+            broken_debug_info: self.symbolizer.given_up(),
             unnamed_sites: names
                 .iter()
                 .skip(1)

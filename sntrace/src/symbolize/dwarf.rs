@@ -135,6 +135,11 @@ impl<'f> Dwarf<'f> {
     }
 
     /// The functions that cover `file_address`, the innermost inlined one first; empty where
+    /// How often debug info wanted more than honest one takes, and was refused.
+    pub(super) fn refused(&self) -> u64 {
+        self.meter.refused()
+    }
+
     /// DWARF knows nothing or contradicts itself.
     pub(super) fn frames(&mut self, file_address: u64) -> Vec<DwarfFrame> {
         let mut found = Vec::new();

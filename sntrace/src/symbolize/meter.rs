@@ -42,6 +42,8 @@ pub(super) struct Meter {
     // that the context may be sent to another thread.
     fuel: AtomicU64,
     stack_start: AtomicUsize,
+    /// Reads that were refused.
+    refused: AtomicU64,
 }
 
 impl Meter {
@@ -50,6 +52,7 @@ impl Meter {
         Meter {
             fuel: AtomicU64::new(Self::allowance(bytes)),
             stack_start: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -87,8 +90,22 @@ impl Meter {
                 self.fuel.store(left, Ordering::Relaxed);
                 Ok(())
             }
-            None => Err(Error::Io),
+            None => Err(self.refuse()),
         }
+    }
+
+    /// Honest debug info is never refused.
+    #[cold]
+    fn refuse(&self) -> Error {
+        let refused = self.refused.load(Ordering::Relaxed);
+        self.refused
+            .store(refused.saturating_add(1), Ordering::Relaxed);
+        Error::Io
+    }
+
+    /// How many reads were refused so far.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -98,7 +115,7 @@ impl Meter {
             .addr()
             .abs_diff(self.stack_start.load(Ordering::Relaxed));
         if depth > STACK_BYTES {
-            Err(Error::Io)
+            Err(self.refuse())
         } else {
             Ok(())
         }

@@ -43,6 +43,8 @@ pub struct Symbolizer<'f> {
     /// Each name and path once, however many frames carry it.
     texts: HashSet<Arc<str>>,
     replaced: Vec<Arc<str>>,
+    /// Places whose debug information was given up.
+    given_up: u64,
 }
 
 /// Where the names of one file come from.
@@ -68,6 +70,7 @@ impl<'f> Symbolizer<'f> {
             known: AddressMap::default(),
             texts: HashSet::new(),
             replaced: Vec::new(),
+            given_up: 0,
         }
     }
 
@@ -87,6 +90,13 @@ impl<'f> Symbolizer<'f> {
         let frames = self.find(file, file_address);
         self.known.insert((file, file_address), frames.clone());
         frames
+    }
+
+    /// Places for which debug information was given up, as it is broken or wants more work than any honest
+    /// one: distinct ones, by their address in a file.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        self.given_up
     }
 
     /// Paths of modules whose file is no longer the one that was mapped.
@@ -110,7 +120,7 @@ impl<'f> Symbolizer<'f> {
         let Some(names) = self.names(file) else {
             return Arc::default();
         };
-        let mut frames = names.dwarf_frames(file_address, locator);
+        let (mut frames, given_up) = names.dwarf_frames(file_address, locator);
         // The symbol is asked where DWARF leaves the outermost function open, or where its name
         // may be less than the symbol's.
         let wants_symbol = frames
@@ -131,6 +141,7 @@ impl<'f> Symbolizer<'f> {
                 }),
             }
         }
+        self.given_up += u64::from(given_up);
         frames
             .into_iter()
             .map(|frame| Frame {
@@ -193,10 +204,18 @@ fn demangles(symbol: &str) -> bool {
 }
 
 impl<'f> Names<'f> {
-    fn dwarf_frames(&mut self, file_address: u64, locator: &'f Locator) -> Vec<DwarfFrame> {
+    /// What DWARF knows of an address, and whether it was given up over it.
+    fn dwarf_frames(&mut self, file_address: u64, locator: &'f Locator) -> (Vec<DwarfFrame>, bool) {
         if self.given_up {
-            return Vec::new();
+            return (Vec::new(), true);
         }
+        let refused = |dwarf: &Option<Option<Dwarf<'f>>>| {
+            dwarf
+                .as_ref()
+                .and_then(Option::as_ref)
+                .map_or(0, Dwarf::refused)
+        };
+        let before = refused(&self.dwarf);
         // The parsers bound their reads and return errors; should one of them panic after all,
         // over a file that nobody tried, it costs this file's DWARF and not the run.
         let answer = catch_unwind(AssertUnwindSafe(|| {
@@ -207,10 +226,13 @@ impl<'f> Names<'f> {
                 .as_mut()
                 .map_or_else(Vec::new, |dwarf| dwarf.frames(file_address))
         }));
-        answer.unwrap_or_else(|_| {
-            self.given_up = true;
-            Vec::new()
-        })
+        match answer {
+            Ok(frames) => (frames, refused(&self.dwarf) > before),
+            Err(_) => {
+                self.given_up = true;
+                (Vec::new(), true)
+            }
+        }
     }
 
     fn symbol(&self, file_address: u64) -> Option<Cow<'f, str>> {

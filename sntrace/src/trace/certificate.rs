@@ -22,7 +22,7 @@ pub struct Certificate {
     pub truncated_stacks: u64,
     /// Distinct places in code for which no symbol is known.
     pub unnamed_sites: u64,
-    /// Functions whose debug information was given up as it is broken or lies.
+    /// Distinct places in code for which debug information was given up, as it is broken or lies.
     pub broken_debug_info: u64,
     /// Events emitted although something before them was never seen (a block from before tracing,
     /// or an order of threads that could not be found).
@@ -97,8 +97,8 @@ impl Certificate {
         );
         say(
             self.broken_debug_info,
-            "function has broken debug information",
-            "functions have broken debug information",
+            "address has broken debug information",
+            "addresses have broken debug information",
         );
         say(
             self.unordered_events,
