@@ -161,8 +161,14 @@ impl Downstream for Nobody {
     fn idle(&mut self) {}
 }
 
-/// What the hook took for all events, by what it took for some.
+/// So many events have to be measured: among fewer, one that met new code counts for too much.
+const SAMPLES_MIN: u64 = 2000;
+
+/// What the hook took for all events, by what it took for some; 0 if those are too few to tell.
 fn hook_time(statistics: &Statistics, events: u64) -> u64 {
+    if statistics.sampled_events < SAMPLES_MIN {
+        return 0;
+    }
     let measured = u128::from(statistics.sampled_events);
     let all = u128::from(statistics.sampled_ns) * u128::from(events);
     let all = all.checked_div(measured).unwrap_or(0);
