@@ -126,8 +126,11 @@ fn on_a_terminal(
         .map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', r"'\''")))
         .collect();
     let mut command = Command::new(tool("script"));
-    // exec: no shell between script and sntrace.
-    command.args(["-qefc", &format!("exec {}", quoted.join(" ")), "/dev/null"]);
+    // exec: no shell between script and sntrace. Whoever started the tests may ignore what a keyboard sends
+    // (a job in the background does).
+    let signals = "env --default-signal=INT,QUIT,HUP";
+    let words = format!("exec {signals} {}", quoted.join(" "));
+    command.args(["-qefc", &words, "/dev/null"]);
     let mut child = clean(&mut command)
         .env("SHELL", "/bin/sh")
         .stdin(Stdio::piped())
