@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use sntrace_format::env::OptionBits;
 
 use crate::export::{Format, Metric};
+use crate::output::Colour;
 use crate::report::View;
 use crate::trace::file::{Recorded, StacksTaken};
 
@@ -204,19 +205,19 @@ pub enum ColorChoice {
 }
 
 impl ColorChoice {
-    /// Whether to colour an output that is, or is not, a terminal. A user who says `always` means
+    /// How to write to an output that is, or is not, a terminal. A user who says `always` means
     /// it, whatever `NO_COLOR` says (<https://no-color.org>).
     #[must_use]
-    pub fn enabled(self, is_terminal: bool) -> bool {
+    pub fn colour(self, is_terminal: bool) -> Colour {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        self.enabled_with(is_terminal, no_color)
+        self.colour_with(is_terminal, no_color)
     }
 
-    fn enabled_with(self, is_terminal: bool, no_color: bool) -> bool {
+    fn colour_with(self, is_terminal: bool, no_color: bool) -> Colour {
         match self {
-            Self::Auto => is_terminal && !no_color,
-            Self::Always => true,
-            Self::Never => false,
+            Self::Always => Colour::Ansi,
+            Self::Auto if is_terminal && !no_color => Colour::Ansi,
+            Self::Auto | Self::Never => Colour::Plain,
         }
     }
 }
@@ -285,10 +286,10 @@ mod tests {
 
     #[test]
     fn no_color_counts_only_where_the_user_did_not_choose() {
-        assert!(ColorChoice::Auto.enabled_with(true, false));
-        assert!(!ColorChoice::Auto.enabled_with(true, true));
-        assert!(!ColorChoice::Auto.enabled_with(false, false));
-        assert!(ColorChoice::Always.enabled_with(false, true));
-        assert!(!ColorChoice::Never.enabled_with(true, false));
+        assert_eq!(ColorChoice::Auto.colour_with(true, false), Colour::Ansi);
+        assert_eq!(ColorChoice::Auto.colour_with(true, true), Colour::Plain);
+        assert_eq!(ColorChoice::Auto.colour_with(false, false), Colour::Plain);
+        assert_eq!(ColorChoice::Always.colour_with(false, true), Colour::Ansi);
+        assert_eq!(ColorChoice::Never.colour_with(true, false), Colour::Plain);
     }
 }

@@ -12,9 +12,7 @@ use super::options::{Destination, DumpOptions, ExportCommand, LinesOptions, Repo
 use crate::analyze::{Analysis, AnalysisOptions, Suppressions};
 use crate::export::{self, ExportError, ExportOptions};
 use crate::messages;
-use crate::output::{
-    Colour, Filter, LineOptions, Lines, OutputError, Outputs, Writer, escape, writer,
-};
+use crate::output::{Filter, LineOptions, Lines, OutputError, Outputs, Writer, escape, writer};
 use crate::report::{self, ReportOptions};
 use crate::symbolize::RecordedCallers;
 use crate::trace::file::{self, DumpError, TraceFile};
@@ -104,11 +102,7 @@ fn lines(options: &LinesOptions) -> Result<(), ReadError> {
         Destination::Stdout => (Writer::stdout(), io::stdout().is_terminal()),
         Destination::File(path) => (Writer::open(path)?, false),
     };
-    let colour = if options.color.enabled(on_terminal) {
-        Colour::Ansi
-    } else {
-        Colour::Plain
-    };
+    let colour = options.color.colour(on_terminal);
     let mut outputs = Outputs::new(filter);
     outputs.add(Lines::new(
         writer,
@@ -158,11 +152,7 @@ fn report(options: &ReportCommand) -> Result<(), ReadError> {
         top: options.top,
         stacks: options.stacks,
         frames: options.frames,
-        colour: if options.color.enabled(on_terminal) {
-            Colour::Ansi
-        } else {
-            Colour::Plain
-        },
+        colour: options.color.colour(on_terminal),
         width: report::terminal_width(),
     };
     let written = if options.json {

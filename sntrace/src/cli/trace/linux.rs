@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::TraceOptions;
 use crate::cli::exit_status;
-use crate::cli::options::{ColorChoice, Destination, Stacks};
+use crate::cli::options::{Destination, Stacks};
 use crate::cli::run::{self, Run, Watch};
 use crate::collect::{Downstream, Statistics};
 use crate::launch::Untraced;
 use crate::messages;
-use crate::output::{Colour, Filter, Json, JsonLines, LineOptions, Lines, Outputs, Writer, escape};
+use crate::output::{Filter, Json, JsonLines, LineOptions, Lines, Outputs, Writer, escape};
 use crate::present::{Naming, Presenter};
 use crate::symbolize::Locator;
 use crate::trace::{Batch, Header};
@@ -88,11 +88,7 @@ fn open_outputs(options: &TraceOptions) -> Result<Outputs, u8> {
         Some(Destination::Stdout) => (Writer::stdout(), std::io::stdout().is_terminal()),
         Some(destination) => (open(destination).map_err(failed)?, false),
     };
-    let colour = match options.color {
-        ColorChoice::Always => Colour::Ansi,
-        ColorChoice::Auto if on_terminal => Colour::Ansi,
-        ColorChoice::Auto | ColorChoice::Never => Colour::Plain,
-    };
+    let colour = options.color.colour(on_terminal);
     let fields = options.fields;
     outputs.add(Lines::new(
         writer,
