@@ -56,9 +56,16 @@ macro_rules! ops {
             pub const ALL: &'static [Op] = &[$(Op::$name),*];
 
             /// The op with this tag.
+            #[inline(always)]
             #[must_use]
             pub const fn from_tag(tag: u8) -> Option<Op> {
-                match tag { $($tag => Some(Op::$name),)* _ => None }
+                // A look into a table: events ask for it, and what comes next is hard to guess.
+                const BY_TAG: &[Option<Op>; 256] = &{
+                    let mut by_tag = [None; 256];
+                    $(by_tag[$tag] = Some(Op::$name);)*
+                    by_tag
+                };
+                BY_TAG[tag as usize]
             }
 
             /// How many operand words a record of this op carries.
@@ -395,6 +402,54 @@ pub enum Record {
     Pad,
 }
 
+/// The op of an event record in the narrow form, by the low byte of its first word; `None` for all
+/// other records.
+#[inline(always)]
+#[must_use]
+pub const fn brief(first: u64) -> Option<Op> {
+    match Op::from_tag((first & OP_MASK) as u8) {
+        Some(op) if op.is_call() && first & WIDE == 0 => Some(op),
+        _ => None,
+    }
+}
+
+/// Whether an event record with this first word has a [`StackWord`] and frames.
+#[inline(always)]
+#[must_use]
+pub const fn has_frames(first: u64) -> bool {
+    first & FRAMES != 0
+}
+
+/// Size and caller, out of word 2 of the narrow form.
+#[inline(always)]
+#[must_use]
+pub const fn size_and_caller(word: u64) -> (u64, u64) {
+    (word >> 48, word & ADDRESS_MASK)
+}
+
+/// Words of an event record that has no frames, by the low byte of its first word; 0 for all other
+/// records. What [`length`] says, for who goes through millions a second.
+#[inline(always)]
+#[must_use]
+pub const fn plain_length(first: u64) -> usize {
+    PLAIN_LENGTHS[(first & 0xff) as usize] as usize
+}
+
+const PLAIN_LENGTHS: &[u8; 256] = &{
+    let mut lengths = [0; 256];
+    let mut at = 0;
+    while at < Op::ALL.len() {
+        let op = Op::ALL[at];
+        if op.is_call() {
+            let words = BRIEF_WORDS as u8 + op.operands() as u8;
+            lengths[op as usize] = words;
+            lengths[op as usize | WIDE as usize] = words + 1;
+        }
+        at += 1;
+    }
+    lengths
+};
+
 /// What the record at the start of `words` is and how many words it takes (for [`Op::Pad`] 1: the
 /// caller skips to the ring's end). Less work than [`decode`], which fails where this does.
 ///
@@ -522,8 +577,7 @@ pub fn read_event<W: Words + ?Sized>(words: &W, event: &mut Event) -> Result<Ext
     let two = words.word(2);
     let mut at = 3;
     if first & WIDE == 0 {
-        event.caller = two & ADDRESS_MASK;
-        event.size = two >> 48;
+        (event.size, event.caller) = size_and_caller(two);
     } else {
         if count < 4 {
             return Err(DecodeError::Short);

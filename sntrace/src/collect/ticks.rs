@@ -87,6 +87,33 @@ pub struct Timeline {
     began_ns: u64,
     before: (u64, u64),
     after: (u64, u64),
+    line: Line,
+}
+
+/// Where the times between two sync points lie.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    ticks: u64,
+    /// Since the run began.
+    nanoseconds: i64,
+    slope: f64,
+}
+
+impl Line {
+    /// Through two points, of ticks and CLOCK_MONOTONIC.
+    fn through((t0, n0): (u64, u64), (t1, n1): (u64, u64), began_ns: u64) -> Self {
+        let since = n0.saturating_sub(began_ns);
+        let slope = if t1 == t0 {
+            0.0
+        } else {
+            n1.saturating_sub(n0) as f64 / t1.saturating_sub(t0) as f64
+        };
+        Self {
+            ticks: t0,
+            nanoseconds: since as i64,
+            slope,
+        }
+    }
 }
 
 impl Timeline {
@@ -99,6 +126,7 @@ impl Timeline {
             began_ns: now.1,
             before: now,
             after: now,
+            line: Line::through(now, now, now.1),
         }
     }
 
@@ -109,21 +137,22 @@ impl Timeline {
         if now.1.saturating_sub(self.after.1) >= 1_000_000 || self.before == self.after {
             self.before = self.after;
             self.after = now;
+            self.line = Line::through(self.before, now, self.began_ns);
         }
         now.0
     }
 
     /// Nanoseconds since the run began.
+    #[inline(always)]
     #[must_use]
     pub fn nanoseconds(&self, ticks: u64) -> u64 {
-        let ((t0, n0), (t1, n1)) = (self.before, self.after);
-        let n0 = n0 - self.began_ns.min(n0);
-        if t1 == t0 {
-            return n0;
-        }
-        let slope = (n1.saturating_sub(self.began_ns).saturating_sub(n0)) as f64 / (t1 - t0) as f64;
-        let offset = (ticks as i64 - t0 as i64) as f64 * slope;
-        (n0 as f64 + offset).max(0.0) as u64
+        let Line {
+            ticks: t0,
+            nanoseconds,
+            slope,
+        } = self.line;
+        let offset = ticks.wrapping_sub(t0) as i64 as f64 * slope;
+        nanoseconds.saturating_add(offset as i64).max(0) as u64
     }
 
     /// Ticks that pass in about this many nanoseconds, never 0.
@@ -165,6 +194,7 @@ mod tests {
             began_ns: 1000,
             before: (100, 2000),
             after: (300, 3000),
+            line: Line::through((100, 2000), (300, 3000), 1000),
         };
         // 5 ns a tick.
         assert_eq!(line.nanoseconds(100), 1000);

@@ -50,18 +50,30 @@ pub fn signed(out: &mut Vec<u8>, value: i64) {
 /// Appends `value` as `0x` and lowercase hexadecimal digits; zero is `0x0`.
 #[inline]
 pub fn hexadecimal(out: &mut Vec<u8>, value: u64) {
-    // `0x` and 16 digits.
-    let mut digits = [0; 18];
-    let count = ((67 - value.leading_zeros()) / 4).max(1) as usize;
-    let mut at = digits.len();
-    let mut rest = value;
-    while at > digits.len() - count {
-        at -= 1;
-        digits[at] = b"0123456789abcdef"[(rest & 0xf) as usize];
-        rest >>= 4;
-    }
-    digits[at - 2..at].copy_from_slice(b"0x");
-    out.extend_from_slice(&digits[at - 2..]);
+    let count = ((67 - value.leading_zeros()) / 4).max(1);
+    // The first digit to the top, so that what follows the last one can be cut off.
+    let shifted = value << (64 - count * 4);
+    let mut text = [0; 18];
+    text[..2].copy_from_slice(b"0x");
+    text[2..10].copy_from_slice(&eight_digits((shifted >> 32) as u32));
+    text[10..].copy_from_slice(&eight_digits(shifted as u32));
+    let end = out.len() + 2 + count as usize;
+    out.extend_from_slice(&text);
+    out.truncate(end);
+}
+
+/// Eight hexadecimal digits: a byte each, all at once.
+#[inline(always)]
+fn eight_digits(value: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut digits = u64::from(value);
+    digits = (digits << 16 | digits) & 0x0000_ffff_0000_ffff;
+    digits = (digits << 8 | digits) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits << 4 | digits) & 0x0f0f_0f0f_0f0f_0f0f;
+    // 6 more than ten and above carries into the upper half of the byte.
+    let letters = (digits + ONES * 6) >> 4 & ONES;
+    let text = digits + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'9' - 1);
+    text.to_be_bytes()
 }
 
 /// Appends nanoseconds as seconds with six decimals; the rest is cut, not rounded, so that a time

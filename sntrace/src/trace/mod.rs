@@ -210,6 +210,23 @@ impl Batch {
         self.frames.clear();
     }
 
+    /// Adds an event to the items.
+    ///
+    /// Written where it will be, field by field. `Vec::push` has its value made elsewhere, for the case
+    /// that it must grow, and then copied, which waits for every field that was just written.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub fn push(&mut self, event: Event) {
+        self.items.reserve(1);
+        if let Some(place) = self.items.spare_capacity_mut().first_mut() {
+            place.write(Item::Event(event));
+            let length = self.items.len() + 1;
+            // SAFETY: the place behind the last item is within the capacity, as it was there to be
+            // written, and was written.
+            unsafe { self.items.set_len(length) };
+        }
+    }
+
     /// Moves the items from `at` on, with their frames, to the end of another batch.
     pub fn move_from(&mut self, at: usize, other: &mut Batch) {
         let tail = self.items.get(at..).unwrap_or(&[]);

@@ -24,16 +24,17 @@ impl Orderer {
         out: &mut Batch,
     ) -> Result<Touched, Missing> {
         let source = &mut self.sources[at];
-        let Some(head) = source.head().filter(|head| head.is_event()) else {
+        let (Some(head), Some(details)) = (source.head(), source.details()) else {
             return Ok((ImageId(0), [0; 2]));
         };
-        let (time, image, parts, event) = (head.time, head.image, &head.parts, &head.record);
+        let (time, image) = (head.time, head.image);
+        let (parts, event) = (&details.parts, &details.record);
         let (obtained, given_back) = (parts.obtained, parts.given_back);
         let live = live_of(&mut self.current, &mut self.images, image);
         let mut no_serial = 0;
         let serial = self
             .serials
-            .get_mut(head.thread as usize)
+            .get_mut(details.thread as usize)
             .unwrap_or(&mut no_serial);
         let serial_before = *serial;
         let (mut released, mut displaced) = (None, None);
@@ -46,7 +47,7 @@ impl Orderer {
         if obtained != 0 {
             let block = Block {
                 bytes: parts.count.saturating_mul(event.size),
-                thread: head.thread,
+                thread: details.thread,
                 serial: serial_before.wrapping_add(1),
             };
             if !live.begin(obtained, block) {
@@ -66,40 +67,46 @@ impl Orderer {
             obtained,
             given_back,
         };
-        let temporary = owners.ends_temporary(released, head.thread, serial_before);
+        let temporary = owners.ends_temporary(released, details.thread, serial_before);
         let last_ns = self.last_ns;
         self.last_ns = last_ns.max(timeline.nanoseconds(time));
         let first_frame = out.frames.len() as u32;
         if self.depth == StackDepth::Full {
-            let kept = head.kept.unwrap_or(SAME_STACK);
+            let kept = details.kept.unwrap_or(SAME_STACK);
             out.frames.push(at as u64 | u64::from(kept) << 32);
         }
         match &source.queue {
             Queue::Lane(words) => {
-                if head.frames.0 < head.frames.1 {
-                    out.frames.extend_from_slice(words.get(head.frames));
+                if details.frames.0 < details.frames.1 {
+                    out.frames.extend_from_slice(words.get(details.frames));
                 }
             }
-            Queue::Pipe(messages) => out.frames.extend_from_slice(messages.first_frames()),
+            Queue::Pipe(messages) => {
+                let first = messages.first_event();
+                out.frames
+                    .extend_from_slice(first.map_or(&[], |raw| &raw.frames));
+            }
         }
-        out.items.push(Item::Event(Event {
+        let time_ns = self.last_ns;
+        let frames = (first_frame, out.frames.len() as u32);
+        out.push(Event {
             op: event.op,
-            time_ns: self.last_ns,
+            time_ns,
             image,
-            tid: head.tid,
+            tid: details.tid,
             block: event.block,
             size: event.size,
             count: parts.count,
             alignment: parts.alignment,
             old_block: parts.old_block,
             caller: event.caller,
-            frames: (first_frame, out.frames.len() as u32),
+            frames,
             stack: StackId::EMPTY,
-            truncated: head.truncated,
+            truncated: details.truncated,
             released: released.map(|block| block.bytes),
             temporary,
-        }));
-        let (thread, end, truncated) = (head.thread, head.end, head.truncated);
+        });
+        let (thread, end, truncated) = (details.thread, details.end, details.truncated);
         let place = source.place();
         let mut message = None;
         match &mut source.queue {
@@ -279,8 +286,8 @@ impl Orderer {
     }
 }
 
-#[inline]
-fn live_of<'a>(
+#[inline(always)]
+pub(super) fn live_of<'a>(
     current: &'a mut (ImageId, LiveBlocks),
     images: &mut std::collections::HashMap<ImageId, LiveBlocks>,
     image: ImageId,

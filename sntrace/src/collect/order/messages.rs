@@ -63,11 +63,11 @@ impl Messages {
         self.queue.push_back(Message { time, what });
     }
 
-    /// The frames of the first message.
-    pub(super) fn first_frames(&self) -> &[u64] {
+    /// The first message's event, if it is one.
+    pub(super) fn first_event(&self) -> Option<&RawEvent> {
         match self.queue.front().map(|first| &first.what) {
-            Some(Said::Event(raw)) => &raw.frames,
-            _ => &[],
+            Some(Said::Event(raw)) => Some(raw),
+            _ => None,
         }
     }
 

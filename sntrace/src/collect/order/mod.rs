@@ -27,6 +27,7 @@ mod apply;
 mod journal;
 mod messages;
 mod parts;
+mod plain;
 mod schedule;
 mod search;
 mod source;
@@ -41,7 +42,8 @@ use crate::trace::{Batch, Exit, ImageId, Item};
 use journal::Journal;
 use messages::{Messages, Said};
 use parts::Parts;
-use source::{Queue, Source};
+use plain::Until;
+use source::{HeadKind, Queue, Source};
 
 pub use messages::RawEvent;
 pub use words::{Damaged, WordQueue};
@@ -418,7 +420,17 @@ impl Orderer {
                 return self.plan(at);
             }
             wanted = false;
-            if !head.is_event() {
+            let (kind, is_event) = (head.kind, head.is_event());
+            if kind == HeadKind::Plain && self.blocked.is_empty() {
+                let until = Until {
+                    time: until,
+                    items: limit,
+                };
+                if self.run_plain(at, until, !alone, timeline, out) {
+                    continue;
+                }
+            }
+            if !is_event {
                 self.other(at, !alone, timeline, out);
                 continue;
             }

@@ -42,7 +42,7 @@ impl Orderer {
             return;
         };
         let mut time = head.time;
-        if head.moves_away() {
+        if head.moves_away {
             if self.is_wanted(&self.sources[at]) {
                 time = head.earliest;
             }
@@ -92,10 +92,10 @@ impl Orderer {
     /// Whether a source's head is a move away from a block whose release another source waits for,
     /// and was going on then.
     pub(super) fn is_wanted(&self, source: &Source) -> bool {
-        let Some(head) = source.head().filter(|head| head.moves_away()) else {
+        let (Some(head), Some(old_block)) = (source.head(), source.moves_from()) else {
             return false;
         };
-        let wanted = Some(Missing::Release(head.parts.given_back));
+        let wanted = Some(Missing::Release(old_block));
         let mut blocked = self.blocked.iter().map(|&at| &self.sources[at as usize]);
         blocked.any(|waiting| {
             waiting.blocked == wanted

@@ -150,8 +150,8 @@ impl Orderer {
     }
 
     fn addresses_of(&self, at: usize) -> [u64; 2] {
-        let head = self.sources[at].head();
-        head.map_or([0; 2], |head| [head.parts.given_back, head.parts.obtained])
+        let details = self.sources[at].details();
+        details.map_or([0; 2], |it| [it.parts.given_back, it.parts.obtained])
     }
 
     fn undo_to(&mut self, length: usize, out: &mut Batch) {
@@ -309,9 +309,9 @@ impl Orderer {
                 continue;
             };
             let (time, earliest, image) = (head.time, head.earliest, head.image);
-            let (parts, moves_away) = (head.parts, head.moves_away());
+            let moves_away = head.moves_away;
             match head.kind {
-                HeadKind::Event => {}
+                HeadKind::Plain | HeadKind::Event => {}
                 HeadKind::Other => {
                     oldest = oldest.min((time, at));
                     fitting.push((time, earliest, at));
@@ -319,6 +319,9 @@ impl Orderer {
                 }
                 HeadKind::Nothing | HeadKind::Ended => continue,
             }
+            let Some(parts) = self.sources[at].details().map(|it| it.parts) else {
+                continue;
+            };
             oldest = oldest.min((time, at));
             if self.is_deferred(at, deferrals) {
                 continue;
@@ -357,10 +360,11 @@ impl Orderer {
 
     /// The oldest head can't be emitted, and nothing else may overtake it any further.
     fn overdue(&mut self, at: usize, deferrals: &[Deferral], goal: u64) -> Next {
-        let Some(head) = self.sources[at].head().filter(|head| head.is_event()) else {
+        let source = &self.sources[at];
+        let (Some(head), Some(details)) = (source.head(), source.details()) else {
             return Next::DeadEnd(0);
         };
-        let (image, parts) = (head.image, head.parts);
+        let (image, parts) = (head.image, details.parts);
         if self.is_deferred(at, deferrals) {
             return Next::DeadEnd(0);
         }
@@ -383,10 +387,12 @@ impl Orderer {
     /// Other sources with an event close to the head that may have to come before it, as it would
     /// not be possible after it, and where they will have emitted that; the earliest last.
     fn competitors(&mut self, near: &[usize], at: usize, close: u64) -> Vec<(usize, u64)> {
-        let Some(head) = self.sources[at].head().filter(|head| head.is_event()) else {
+        let source = &self.sources[at];
+        let (Some(head), Some(details)) = (source.head(), source.details()) else {
             return Vec::new();
         };
-        let (until, image, parts) = (head.time.saturating_add(close), head.image, head.parts);
+        let (until, image) = (head.time.saturating_add(close), head.image);
+        let parts = details.parts;
         let mut found: Vec<(u64, usize, u64)> = Vec::new();
         let mut looks = 0;
         for change in parts.changes() {

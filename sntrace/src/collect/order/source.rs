@@ -5,7 +5,7 @@ use sntrace_format::record::Event;
 use super::messages::{Messages, Said};
 use super::parts::Parts;
 use super::words::WordQueue;
-use super::{Missing, Other};
+use super::{Missing, Other, plain};
 use crate::trace::ImageId;
 
 /// Where a source's events wait.
@@ -27,8 +27,8 @@ pub(super) struct Speaker {
     pub truncated: bool,
 }
 
-/// The first thing that waits in a source. Written field by field, where it stays: copies of it
-/// would be most of the work that an event makes.
+/// The first thing that waits in a source: what its turn is decided by. What an event says besides is
+/// read when it is needed ([`Source::details`]).
 #[derive(Debug)]
 pub(super) struct Head {
     /// By this time it is put in order, in ticks.
@@ -37,24 +37,17 @@ pub(super) struct Head {
     pub earliest: u64,
     pub image: ImageId,
     pub kind: HeadKind,
-    /// Of an event only, as all that follows.
-    pub record: Event,
-    pub parts: Parts,
-    pub tid: u32,
-    pub thread: u32,
-    pub truncated: bool,
-    /// As in [`super::words::Place`].
-    pub kept: Option<u32>,
-    /// Where the frames are in a lane's words.
-    pub frames: (u64, u64),
-    /// Where a lane's next record is.
-    pub end: u64,
+    /// Whether it is a move away from a block, which may have happened at any time of its call.
+    pub moves_away: bool,
 }
 
 /// What waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadKind {
     Nothing,
+    /// An event that obtains one block or gives one back, of a lane: see [`super::plain`].
+    Plain,
+    /// Any other.
     Event,
     /// Still in the source's queue.
     Other,
@@ -69,25 +62,29 @@ impl Head {
             earliest: 0,
             image: ImageId(0),
             kind: HeadKind::Nothing,
-            record: Event::NONE,
-            parts: Parts::of(&Event::NONE),
-            tid: 0,
-            thread: 0,
-            truncated: false,
-            kept: None,
-            frames: (0, 0),
-            end: 0,
+            moves_away: false,
         }
     }
 
     pub(super) fn is_event(&self) -> bool {
-        self.kind == HeadKind::Event
+        matches!(self.kind, HeadKind::Plain | HeadKind::Event)
     }
+}
 
-    /// Whether it is a move away from a block, which may have happened at any time of its call.
-    pub(super) fn moves_away(&self) -> bool {
-        self.is_event() && self.parts.gives_back_early(&self.record)
-    }
+/// All that an event says.
+#[derive(Debug)]
+pub(super) struct Details {
+    pub record: Event,
+    pub parts: Parts,
+    pub tid: u32,
+    pub thread: u32,
+    pub truncated: bool,
+    /// As in [`super::words::Place`].
+    pub kept: Option<u32>,
+    /// Where the frames are in a lane's words.
+    pub frames: (u64, u64),
+    /// Where a lane's next record is.
+    pub end: u64,
 }
 
 /// See the module.
@@ -140,10 +137,56 @@ impl Source {
         let head = &mut self.head;
         head.image = self.speaker.image;
         match &self.queue {
-            Queue::Lane(words) => lane_head(head, words, self.speaker),
+            Queue::Lane(words) => lane_head(head, words),
             Queue::Pipe(messages) => pipe_head(head, messages),
         }
         head.time = head.time.max(self.clock);
+    }
+
+    /// What the head says, if it is an event.
+    #[inline]
+    pub(super) fn details(&self) -> Option<Details> {
+        if !self.head.is_event() {
+            return None;
+        }
+        match &self.queue {
+            Queue::Lane(words) => {
+                let mut record = Event::NONE;
+                let place = words.read_from(words.at, &mut record)?;
+                Some(Details {
+                    record,
+                    parts: Parts::of(&record),
+                    tid: self.speaker.tid,
+                    thread: self.speaker.thread,
+                    truncated: match place.kept {
+                        Some(_) => place.truncated,
+                        None => self.speaker.truncated,
+                    },
+                    kept: place.kept,
+                    frames: place.frames,
+                    end: place.end,
+                })
+            }
+            Queue::Pipe(messages) => messages.first_event().map(|raw| Details {
+                record: raw.event,
+                parts: Parts::of(&raw.event),
+                tid: raw.tid,
+                thread: raw.thread,
+                truncated: raw.truncated,
+                // Each message stands for itself.
+                kept: Some(0),
+                frames: (0, 0),
+                end: 0,
+            }),
+        }
+    }
+
+    /// The block that the head moves away from, if that is what it does.
+    pub(super) fn moves_from(&self) -> Option<u64> {
+        if !self.head.moves_away {
+            return None;
+        }
+        self.details().map(|details| details.parts.given_back)
     }
 
     /// Hands the events from the head on that may have happened by `until` to `each`, with the
@@ -176,49 +219,51 @@ impl Source {
 }
 
 #[inline(always)]
-fn lane_head(head: &mut Head, words: &WordQueue, speaker: Speaker) {
-    let found = words.read_from(words.at, &mut head.record);
+fn lane_head(head: &mut Head, words: &WordQueue) {
+    let next = words.next();
+    head.moves_away = false;
     if let Some(&(place, time, _)) = words.others.front()
-        && found.is_none_or(|found| place < found.end)
+        && next.is_none_or(|(at, _)| place <= at)
     {
         (head.time, head.earliest) = (time, time);
         head.kind = HeadKind::Other;
         return;
     }
-    let Some(place) = found else {
+    let Some((at, first)) = next else {
         head.kind = HeadKind::Nothing;
         return;
     };
+    if plain::change(first).is_some() {
+        head.kind = HeadKind::Plain;
+        (head.time, head.earliest) = (first >> 8, first >> 8);
+        return;
+    }
     head.kind = HeadKind::Event;
-    head.parts = Parts::of(&head.record);
-    (head.time, head.earliest) = head.parts.times(&head.record);
-    (head.tid, head.thread) = (speaker.tid, speaker.thread);
-    head.kept = place.kept;
-    head.truncated = match place.kept {
-        Some(_) => place.truncated,
-        None => speaker.truncated,
-    };
-    head.frames = place.frames;
-    head.end = place.end;
+    let mut record = Event::NONE;
+    if words.read_from(at, &mut record).is_some() {
+        event_head(head, &record);
+    }
+}
+
+fn event_head(head: &mut Head, record: &Event) {
+    let parts = Parts::of(record);
+    (head.time, head.earliest) = parts.times(record);
+    head.moves_away = parts.gives_back_early(record);
 }
 
 fn pipe_head(head: &mut Head, messages: &Messages) {
+    head.moves_away = false;
     let Some(first) = messages.queue.front() else {
         head.kind = HeadKind::Nothing;
         return;
     };
-    (head.time, head.earliest) = (first.time, first.time);
     match &first.what {
         Said::Event(raw) => {
             head.kind = HeadKind::Event;
-            head.record = raw.event;
-            head.parts = Parts::of(&raw.event);
-            (head.tid, head.thread) = (raw.tid, raw.thread);
-            head.truncated = raw.truncated;
-            // Each message stands for itself.
-            head.kept = Some(0);
+            event_head(head, &raw.event);
         }
         Said::Other(Other::Ended(_)) => head.kind = HeadKind::Ended,
         Said::Other(_) => head.kind = HeadKind::Other,
     }
+    (head.time, head.earliest) = (first.time, first.time);
 }

@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 
 use sntrace_format::control::{self, BODY_MAX, CONTROL_WORDS_MAX, Control};
 use sntrace_format::record::{
-    DecodeError, EVENT_WORDS_MAX, Event, Op, Record, decode, first_word, length, read_event,
+    DecodeError, EVENT_WORDS_MAX, Event, Op, Record, decode, first_word, length, plain_length,
+    read_event,
 };
 use sntrace_format::ring::RING_WORDS;
 
@@ -105,6 +106,7 @@ impl WordQueue {
         mut each: impl FnMut(u64, Control<'_>) -> Option<Other>,
     ) -> Result<(), Damaged> {
         loop {
+            self.skip_plain();
             let at = (self.scanned - self.front) as usize;
             let Some(rest) = self.words.get(at..).filter(|rest| !rest.is_empty()) else {
                 return Ok(());
@@ -164,6 +166,24 @@ impl WordQueue {
         }
     }
 
+    /// Goes past whole events that bring no frames: nearly all records.
+    #[inline]
+    fn skip_plain(&mut self) {
+        let begin = (self.scanned - self.front) as usize;
+        let (mut at, mut latest) = (begin, self.latest);
+        while let Some(&first) = self.words.get(at) {
+            let taken = plain_length(first);
+            if taken == 0 || taken > self.words.len() - at {
+                break;
+            }
+            latest = latest.max(first >> 8);
+            at += taken;
+        }
+        self.latest = latest;
+        self.scanned += (at - begin) as u64;
+        self.ring_position += (at - begin) as u64;
+    }
+
     /// The record at index `at` is not whole: it will be, or never was one.
     fn cut(&mut self, at: usize, later: bool) -> Result<(), Damaged> {
         if later {
@@ -181,6 +201,30 @@ impl WordQueue {
     /// Words that wait.
     pub(super) fn len(&self) -> u64 {
         self.scanned - self.at
+    }
+
+    /// The next event: where it is, and its first word.
+    #[inline(always)]
+    pub(super) fn next(&self) -> Option<(u64, u64)> {
+        let mut at = self.at;
+        while at < self.scanned {
+            let &first = self.words.get((at - self.front) as usize)?;
+            if first as u8 != Op::Pad as u8 {
+                return Some((at, first));
+            }
+            at += first >> 8;
+        }
+        None
+    }
+
+    /// The words of whole events from a coordinate on, up to what is no event.
+    #[inline(always)]
+    pub(super) fn events_from(&self, at: u64) -> &[u64] {
+        let until = match self.others.front() {
+            Some(&(place, ..)) => place.min(self.scanned),
+            None => self.scanned,
+        };
+        self.get((at, until.max(at)))
     }
 
     /// Reads the first event from a coordinate on into `event`. Returns where its frames are, whether
