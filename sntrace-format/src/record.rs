@@ -427,16 +427,27 @@ pub const fn size_and_caller(word: u64) -> (u64, u64) {
     (word >> 48, word & ADDRESS_MASK)
 }
 
-/// Words of an event record that has no frames, by the low byte of its first word; 0 for all other
-/// records. What [`length`] says, for who goes through millions a second.
+/// Words of the event record at the start of `words`; `None` if there is another kind of record, or none
+/// that is right as far as one can see. What [`length`] says, for who goes through millions a second:
+/// the record may be longer than `words`.
 #[inline(always)]
 #[must_use]
-pub const fn plain_length(first: u64) -> usize {
-    PLAIN_LENGTHS[(first & 0xff) as usize] as usize
+pub fn event_length(words: &[u64]) -> Option<usize> {
+    let &first = words.first()?;
+    let plain = PLAIN_LENGTHS[(first & (OP_MASK | WIDE)) as usize] as usize;
+    if plain == 0 {
+        return None;
+    }
+    if first & FRAMES == 0 {
+        return Some(plain);
+    }
+    let listed = listed(*words.get(plain)?).ok()?;
+    Some(plain + 1 + listed.count as usize)
 }
 
-const PLAIN_LENGTHS: &[u8; 256] = &{
-    let mut lengths = [0; 256];
+/// By op and [`WIDE`]: words of an event record without frames, 0 for what is no event.
+const PLAIN_LENGTHS: &[u8; 128] = &{
+    let mut lengths = [0; 128];
     let mut at = 0;
     while at < Op::ALL.len() {
         let op = Op::ALL[at];

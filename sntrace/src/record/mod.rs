@@ -13,7 +13,7 @@ mod generated;
 mod names;
 mod paths;
 mod places;
-mod stacks;
+mod steps;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
@@ -29,9 +29,9 @@ use crate::trace::{
     StackNode, TracedFile,
 };
 use names::Names;
-use paths::Paths;
-use places::{Define, Places};
-use stacks::Stacks;
+use paths::{Grow, Paths};
+use places::Define;
+use steps::Steps;
 
 /// How many ended images' modules are kept, for children that were forked from them and have not
 /// spoken yet.
@@ -45,9 +45,8 @@ struct Image {
 /// See the module.
 pub struct Recorder<'f, W: Write, J> {
     output: Output<W>,
-    places: Places,
     paths: Paths,
-    stacks: Stacks,
+    steps: Steps,
     symbolizer: Symbolizer<'f>,
     images: HashMap<ImageId, Image>,
     /// The image of the last event, kept out of the table: nearly all events come in runs.
@@ -90,6 +89,29 @@ impl<W: Write> Define for Output<W> {
     fn site(&mut self, file: Option<FileNumber>, address: u64) {
         self.write(|writer| writer.define_site(file, address));
     }
+    #[cold]
+    fn stack(&mut self, node: StackNode) {
+        self.write(|writer| writer.define_stack(node));
+    }
+}
+
+/// The stacks of an image's events, while they grow.
+struct Growing<'a, W: Write> {
+    image: ImageId,
+    modules: &'a ModuleMap,
+    steps: &'a mut Steps,
+    output: &'a mut Output<W>,
+}
+
+impl<W: Write> Grow for Growing<'_, W> {
+    #[inline(always)]
+    fn step(&mut self, parent: StackId, address: u64) -> (SiteId, StackId) {
+        let within = (self.image, self.modules);
+        self.steps.take(within, parent, address, self.output)
+    }
+    fn under(&mut self, parent: StackId, site: SiteId) -> StackId {
+        self.steps.under(parent, site, self.output)
+    }
 }
 
 /// What a recording leaves.
@@ -122,9 +144,8 @@ impl<'f, W: Write, J: Judge> Recorder<'f, W, J> {
                 failure: None,
                 lost: 0,
             },
-            places: Places::default(),
             paths: Paths::default(),
-            stacks: Stacks::default(),
+            steps: Steps::default(),
             symbolizer: Symbolizer::new(locator),
             images: HashMap::new(),
             current: None,
@@ -175,37 +196,20 @@ impl<'f, W: Write, J: Judge> Recorder<'f, W, J> {
         &mut self.judge
     }
 
-    #[inline]
+    #[inline(always)]
     fn stack_of(&mut self, event: &Event, words: &[u64]) -> StackId {
         self.image(event.image);
-        let Self {
-            output,
-            places,
-            paths,
-            stacks,
-            current: Some((image, Image { modules, .. })),
-            ..
-        } = self
-        else {
+        let Some((image, Image { modules, .. })) = &self.current else {
             return StackId::EMPTY;
         };
-        let define = |output: &mut Output<W>, stacks: &mut Stacks, parent, site| {
-            let (stack, new) = stacks.intern(parent, site);
-            if new {
-                output.write(|writer| writer.define_stack(StackNode { parent, site }));
-            }
-            stack
+        let mut growing = Growing {
+            image: *image,
+            modules,
+            steps: &mut self.steps,
+            output: &mut self.output,
         };
-        let output = std::cell::RefCell::new(output);
-        let beyond = paths.beyond(
-            words,
-            event.truncated,
-            |address| places.site(*image, modules, address, *output.borrow_mut()),
-            |parent, site| define(*output.borrow_mut(), stacks, parent, site),
-        );
-        let output = output.into_inner();
-        let caller: SiteId = places.site(*image, modules, event.caller, output);
-        define(output, stacks, beyond, caller)
+        let beyond = self.paths.beyond(words, event.truncated, &mut growing);
+        growing.step(beyond, event.caller).1
     }
 
     #[inline]
@@ -282,7 +286,10 @@ impl<'f, W: Write, J: Judge> Recorder<'f, W, J> {
     pub fn finish(mut self, certificate: Certificate, dropped_events: u64) -> Recorded {
         // The first site is where a stack was cut, which has no name.
         let mut names: Vec<Arc<[Frame]>> = vec![Arc::default()];
-        names.extend(self.names.all(self.places.all(), &mut self.symbolizer));
+        names.extend(
+            self.names
+                .all(self.steps.places().all(), &mut self.symbolizer),
+        );
         self.summary.dropped_events = dropped_events;
         let replaced = self.symbolizer.replaced().to_vec();
         let certificate = Certificate {

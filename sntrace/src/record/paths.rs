@@ -10,10 +10,20 @@
 use crate::trace::lanes::{FRAMES_MAX, SAME_STACK};
 use crate::trace::{SiteId, StackId};
 
+/// Who makes stacks.
+pub trait Grow {
+    /// The place of a return address, and the stack that it makes of `parent`.
+    fn step(&mut self, parent: StackId, address: u64) -> (SiteId, StackId);
+    /// The stack that a place makes of `parent`.
+    fn under(&mut self, parent: StackId, site: SiteId) -> StackId;
+}
+
 /// Of one lane.
 #[derive(Clone, Debug, Default)]
 struct Path {
-    /// What the outermost frame stands on: nothing, or that the stack goes on unseen.
+    /// Whether the stack goes on unseen beyond the outermost frame.
+    truncated: bool,
+    /// What that frame stands on: nothing, or where a stack was cut.
     root: StackId,
     /// By frame, outer to inner: the stack that it is the innermost frame of, and where that is.
     frames: Vec<(SiteId, StackId)>,
@@ -27,6 +37,7 @@ impl Path {
         self.frames.last().map_or(self.root, |&(_, stack)| stack)
     }
 
+    #[inline]
     fn change(&mut self, kept: u32, new: &[u64]) {
         let kept = kept as usize;
         match kept.checked_sub(self.frames.len()) {
@@ -40,6 +51,22 @@ impl Path {
         let room = FRAMES_MAX.saturating_sub(self.frames.len() + self.pending.len());
         self.pending.extend(new.iter().rev().take(room));
     }
+
+    /// The same frames, on another root.
+    #[cold]
+    fn set_root(&mut self, truncated: bool, grow: &mut impl Grow) {
+        self.truncated = truncated;
+        self.root = if truncated {
+            grow.under(StackId::EMPTY, SiteId::TRUNCATED)
+        } else {
+            StackId::EMPTY
+        };
+        let mut parent = self.root;
+        for (site, stack) in &mut self.frames {
+            parent = grow.under(parent, *site);
+            *stack = parent;
+        }
+    }
 }
 
 /// See the module.
@@ -49,6 +76,7 @@ pub struct Paths {
 }
 
 impl Paths {
+    #[inline]
     fn lane(&mut self, lane: u32) -> &mut Path {
         let at = lane as usize;
         if at >= self.lanes.len() {
@@ -62,16 +90,9 @@ impl Paths {
         self.lane(lane).change(kept, new);
     }
 
-    /// The stack beyond an event's caller, given its frames words and whether it goes on unseen. `site` numbers a
-    /// return address, `intern` a stack.
-    #[inline]
-    pub fn beyond(
-        &mut self,
-        words: &[u64],
-        truncated: bool,
-        mut site: impl FnMut(u64) -> SiteId,
-        mut intern: impl FnMut(StackId, SiteId) -> StackId,
-    ) -> StackId {
+    /// The stack beyond an event's caller, given its frames words and whether it goes on unseen.
+    #[inline(always)]
+    pub fn beyond(&mut self, words: &[u64], truncated: bool, grow: &mut impl Grow) -> StackId {
         let Some((&first, new)) = words.split_first() else {
             return StackId::EMPTY;
         };
@@ -83,24 +104,14 @@ impl Paths {
         if kept != SAME_STACK {
             path.change(kept, new);
         }
-        let root = if truncated {
-            intern(StackId::EMPTY, SiteId::TRUNCATED)
-        } else {
-            StackId::EMPTY
-        };
-        if path.root != root {
-            path.root = root;
-            let mut parent = root;
-            for (site, stack) in &mut path.frames {
-                parent = intern(parent, *site);
-                *stack = parent;
-            }
+        if path.truncated != truncated {
+            path.set_root(truncated, grow);
         }
         let mut parent = path.innermost();
         for address in path.pending.drain(..) {
-            let site = site(address);
-            parent = intern(parent, site);
-            path.frames.push((site, parent));
+            let (site, stack) = grow.step(parent, address);
+            parent = stack;
+            path.frames.push((site, stack));
         }
         parent
     }
@@ -111,6 +122,17 @@ mod tests {
     use super::*;
     use crate::trace::StackTable;
 
+    /// A place has its address for a number.
+    impl Grow for StackTable {
+        fn step(&mut self, parent: StackId, address: u64) -> (SiteId, StackId) {
+            let site = SiteId(address as u32);
+            (site, self.intern(parent, site))
+        }
+        fn under(&mut self, parent: StackId, site: SiteId) -> StackId {
+            self.intern(parent, site)
+        }
+    }
+
     #[test]
     fn a_lane_that_keeps_more_than_there_is_does_not_grow_for_ever() {
         let (mut table, mut paths) = (StackTable::default(), Paths::default());
@@ -119,12 +141,7 @@ mod tests {
             paths.change(0, u32::MAX - 1, &new);
         }
         let words = [u64::from(u32::MAX - 1) << 32, 7, 8, 9];
-        let stack = paths.beyond(
-            &words,
-            false,
-            |address| SiteId(address as u32 + 1),
-            |parent, site| table.intern(parent, site),
-        );
+        let stack = paths.beyond(&words, false, &mut table);
         assert_eq!(table.frames(stack).count(), FRAMES_MAX);
     }
 
@@ -135,12 +152,7 @@ mod tests {
         let mut beyond = |lane: u64, kept: u32, new: &[u64], truncated| {
             let mut words = vec![lane | u64::from(kept) << 32];
             words.extend_from_slice(new);
-            let stack = paths.beyond(
-                &words,
-                truncated,
-                |address| SiteId(address as u32),
-                |parent, site| table.intern(parent, site),
-            );
+            let stack = paths.beyond(&words, truncated, &mut table);
             table.frames(stack).map(|site| site.0).collect::<Vec<_>>()
         };
         assert_eq!(beyond(0, 0, &[12, 11, 10], false), [12, 11, 10]);
@@ -158,12 +170,7 @@ mod tests {
         let mut table = StackTable::default();
         let mut paths = Paths::default();
         let mut beyond = |paths: &mut Paths, words: &[u64], truncated| {
-            let stack = paths.beyond(
-                words,
-                truncated,
-                |address| SiteId(address as u32),
-                |parent, site| table.intern(parent, site),
-            );
+            let stack = paths.beyond(words, truncated, &mut table);
             table.frames(stack).map(|site| site.0).collect::<Vec<_>>()
         };
         let kept = |kept: u64| kept << 32;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::symbolize::hash::{AddressMap, slot};
 use crate::symbolize::{FileId, ModuleMap};
-use crate::trace::{FileNumber, ImageId, Module, SiteId};
+use crate::trace::{FileNumber, ImageId, Module, SiteId, StackNode};
 
 /// A place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +26,8 @@ pub trait Define {
     fn file(&mut self, module: &Module);
     /// A place, which gets the next number.
     fn site(&mut self, file: Option<FileNumber>, address: u64);
+    /// A stack, which gets the next number.
+    fn stack(&mut self, node: StackNode);
 }
 
 /// See the module.
@@ -162,6 +164,7 @@ mod tests {
             self.0
                 .push(format!("{:?}+{address:#x}", file.map(|file| file.0)));
         }
+        fn stack(&mut self, _: StackNode) {}
     }
 
     fn module(start: u64, path: &str) -> Module {

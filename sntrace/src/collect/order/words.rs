@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use sntrace_format::control::{self, BODY_MAX, CONTROL_WORDS_MAX, Control};
 use sntrace_format::record::{
-    DecodeError, EVENT_WORDS_MAX, Event, Op, Record, decode, first_word, length, plain_length,
+    DecodeError, EVENT_WORDS_MAX, Event, Op, Record, decode, event_length, first_word, length,
     read_event,
 };
 use sntrace_format::ring::RING_WORDS;
@@ -106,7 +106,7 @@ impl WordQueue {
         mut each: impl FnMut(u64, Control<'_>) -> Option<Other>,
     ) -> Result<(), Damaged> {
         loop {
-            self.skip_plain();
+            self.skip_events();
             let at = (self.scanned - self.front) as usize;
             let Some(rest) = self.words.get(at..).filter(|rest| !rest.is_empty()) else {
                 return Ok(());
@@ -166,22 +166,23 @@ impl WordQueue {
         }
     }
 
-    /// Goes past whole events that bring no frames: nearly all records.
+    /// Goes past whole events: nearly all records.
     #[inline]
-    fn skip_plain(&mut self) {
+    fn skip_events(&mut self) {
         let begin = (self.scanned - self.front) as usize;
-        let (mut at, mut latest) = (begin, self.latest);
-        while let Some(&first) = self.words.get(at) {
-            let taken = plain_length(first);
-            if taken == 0 || taken > self.words.len() - at {
+        let mut rest = self.words.get(begin..).unwrap_or(&[]);
+        let (all, mut latest) = (rest.len(), self.latest);
+        while let Some(&first) = rest.first() {
+            let Some(beyond) = event_length(rest).and_then(|taken| rest.get(taken..)) else {
                 break;
-            }
+            };
             latest = latest.max(first >> 8);
-            at += taken;
+            rest = beyond;
         }
+        let taken = (all - rest.len()) as u64;
         self.latest = latest;
-        self.scanned += (at - begin) as u64;
-        self.ring_position += (at - begin) as u64;
+        self.scanned += taken;
+        self.ring_position += taken;
     }
 
     /// The record at index `at` is not whole: it will be, or never was one.

@@ -1,5 +1,7 @@
 //! Which columns an event chunk has, and in which order.
 
+use super::column::Column;
+
 /// Events in a chunk.
 pub(super) const CHUNK_EVENTS: usize = 1 << 16;
 /// The columns, in the order in which they stand in a chunk.
@@ -50,3 +52,34 @@ pub(super) const NAMES: [&str; COLUMNS] = [
     "alignment",
     "rare",
 ];
+
+/// The columns of a chunk that is being written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sheet(pub [Column; COLUMNS]);
+
+impl Sheet {
+    #[inline(always)]
+    pub(super) fn put(&mut self, column: Columns, number: u64) {
+        self.0[column as usize].put(number);
+    }
+
+    /// A number that is often that of the last event of the kind.
+    #[inline(always)]
+    pub(super) fn repeated(&mut self, column: Columns, last: &mut u64, number: u64) {
+        if *last == number {
+            return self.put(column, 0);
+        }
+        *last = number;
+        match number.checked_add(2) {
+            Some(code) => self.put(column, code),
+            None => {
+                self.put(column, 1);
+                self.put(Columns::Rare, number);
+            }
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.iter_mut().for_each(Column::clear);
+    }
+}

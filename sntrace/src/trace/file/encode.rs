@@ -4,49 +4,26 @@
 //! there are in [`super::columns`].
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::io;
 
-use hashbrown::hash_map::Entry;
-
 use super::chunk::{self, Kind, Press, RATIO_MAX};
-use super::column::Column;
-use super::columns::{CHUNK_EVENTS, COLUMNS, Columns};
+use super::columns::{CHUNK_EVENTS, Columns, Sheet};
 use super::fields::{put_number, zigzag};
 use super::items::put_item;
 use super::model::{
-    EventKind, Model, Numbers, class_of, given, has_alignment, has_count, is_event, place,
+    EventKind, Lane, Model, class_of, given, has_alignment, has_count, is_event, place,
 };
+use super::owned::{Blocks, Owned};
 use crate::symbolize::hash::AddressMap;
-use crate::trace::live::AddressHasher;
 use crate::trace::{Event, ImageId, Item, Op, Ownership, StackId};
 
 /// Bytes of what stands among the events, in a chunk.
 const CHUNK_ITEM_BYTES: usize = 1 << 20;
 
-/// A live block, by its address.
-#[derive(Clone, Copy, Debug)]
-struct Owned {
-    number: u32,
-    /// When its lane obtained it.
-    when: u32,
-    /// Requested bytes, if that many fit.
-    bytes: u32,
-    class: u8,
-    lane: u8,
-}
-
-/// The live blocks of an image.
-#[derive(Debug, Default)]
-struct Blocks {
-    by_address: hashbrown::HashMap<u64, Owned, BuildHasherDefault<AddressHasher>>,
-    numbers: Numbers,
-}
-
 /// See the module.
 pub(super) struct Encoder {
     model: Model,
-    columns: [Column; COLUMNS],
+    sheet: Sheet,
     /// What stands among the events, and where.
     items: Vec<u8>,
     item_count: u64,
@@ -56,6 +33,8 @@ pub(super) struct Encoder {
     events: u64,
     first_ns: u64,
     threads: HashMap<(ImageId, u32), u32>,
+    /// Who made the last event, while its thread has its number.
+    speaking: Option<(ImageId, u32)>,
     kinds: AddressMap<(Op, StackId), u32>,
     blocks: Vec<Blocks>,
 }
@@ -72,7 +51,8 @@ impl Encoder {
     pub(super) fn new() -> Self {
         Self {
             model: Model::new(),
-            columns: Default::default(),
+            sheet: Sheet::default(),
+            speaking: None,
             items: Vec::new(),
             item_count: 0,
             since_item: 0,
@@ -110,12 +90,13 @@ impl Encoder {
 
     #[inline(always)]
     fn put(&mut self, column: Columns, number: u64) {
-        self.columns[column as usize].put(number);
+        self.sheet.put(column, number);
     }
 
     #[inline]
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        if !is_event(event.op) {
+        let manner = Manner::of(event.op);
+        if manner == Manner::None {
             let what = "an event of a trace has an op that none has";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
@@ -128,16 +109,30 @@ impl Encoder {
         self.put(Columns::Time, event.time_ns.wrapping_sub(last_ns));
         let thread = self.thread(event);
         let kind = self.kind(event, thread);
+        match manner {
+            Manner::Obtains if self.obtain_plain(event, thread, kind) => {}
+            Manner::Frees => self.free(event.block, thread),
+            _ => self.any(event, thread, kind),
+        }
+        Ok(())
+    }
+
+    /// An event of any manner.
+    fn any(&mut self, event: &Event, thread: u32, kind: u32) {
         let mut kind_now = self.model.kinds[kind as usize];
         let op = event.op;
         if has_count(op) {
-            self.repeated(Columns::Count, &mut kind_now.count, event.count);
+            self.sheet
+                .repeated(Columns::Count, &mut kind_now.count, event.count);
         }
         if has_alignment(op) {
-            self.repeated(Columns::Alignment, &mut kind_now.alignment, event.alignment);
+            let last = &mut kind_now.alignment;
+            self.sheet
+                .repeated(Columns::Alignment, last, event.alignment);
         }
         if op.is_mapping() {
-            self.repeated(Columns::Size, &mut kind_now.size, event.size);
+            self.sheet
+                .repeated(Columns::Size, &mut kind_now.size, event.size);
             self.put(Columns::Rare, event.block);
             if op.replaces() {
                 self.put(Columns::Rare, event.old_block);
@@ -145,25 +140,28 @@ impl Encoder {
         } else if op.only_releases() {
             self.release(event, thread, &mut kind_now.size);
         } else {
-            self.repeated(Columns::Size, &mut kind_now.size, event.size);
+            self.sheet
+                .repeated(Columns::Size, &mut kind_now.size, event.size);
             self.obtain(event, thread);
         }
         let place = &mut self.model.kinds[kind as usize];
         (place.size, place.count, place.alignment) =
             (kind_now.size, kind_now.count, kind_now.alignment);
-        Ok(())
     }
 
     /// The number of the event's thread.
-    #[inline]
+    #[inline(always)]
     fn thread(&mut self, event: &Event) -> u32 {
-        let is_its =
-            |thread: &super::model::Thread| (thread.image, thread.tid) == (event.image, event.tid);
-        if self.model.thread(self.model.thread).is_some_and(is_its) {
+        if self.speaking == Some((event.image, event.tid)) {
             self.put(Columns::Thread, 0);
             return self.model.thread;
         }
-        let number = match self.threads.get(&(event.image, event.tid)) {
+        self.other_thread(event)
+    }
+
+    fn other_thread(&mut self, event: &Event) -> u32 {
+        let who = (event.image, event.tid);
+        let number = match self.threads.get(&who) {
             Some(&number) => {
                 self.put(Columns::Thread, u64::from(number) + 1);
                 number
@@ -173,7 +171,7 @@ impl Encoder {
                 self.put(Columns::Rare, u64::from(event.image.0));
                 self.put(Columns::Rare, u64::from(event.tid));
                 let number = self.model.add_thread(event.image, event.tid);
-                self.threads.insert((event.image, event.tid), number);
+                self.threads.insert(who, number);
                 let blocks = self.model.thread(number).map_or(0, |thread| thread.blocks);
                 if self.blocks.len() <= blocks as usize {
                     self.blocks.push(Blocks::default());
@@ -182,25 +180,28 @@ impl Encoder {
             }
         };
         self.model.thread = number;
+        self.speaking = Some(who);
         number
     }
 
     /// The number of the event's kind.
-    #[inline]
+    #[inline(always)]
     fn kind(&mut self, event: &Event, thread: u32) -> u32 {
-        let expected = self.model.expected_kind(thread);
-        let is_its = |kind: &&EventKind| (kind.op, kind.stack) == (event.op, event.stack);
-        if self
-            .model
-            .kinds
-            .get(expected as usize)
-            .as_ref()
-            .is_some_and(is_its)
+        let Model { threads, kinds, .. } = &mut self.model;
+        if let Some(Some(thread)) = threads.get_mut(thread as usize)
+            && let Some(&EventKind { next, .. }) = kinds.get(thread.kind as usize)
+            && let Some(kind) = kinds.get(next as usize)
+            && (kind.op, kind.stack) == (event.op, event.stack)
         {
+            // It came after that kind the last time too: nothing to note but where the thread is.
+            thread.kind = next;
             self.put(Columns::Kind, 0);
-            self.model.set_kind(thread, expected);
-            return expected;
+            return next;
         }
+        self.other_kind(event, thread)
+    }
+
+    fn other_kind(&mut self, event: &Event, thread: u32) -> u32 {
         let next = self.model.kinds.len() as u32;
         let number = *self.kinds.entry((event.op, event.stack)).or_insert(next);
         self.put(Columns::Kind, u64::from(number) + 1);
@@ -213,24 +214,41 @@ impl Encoder {
         number
     }
 
-    /// A number that is often that of the last event of the kind.
+    /// What obtains a block and has nothing but its size, and obtains it. False, and nothing is done, if
+    /// the call failed or the address has a block.
     #[inline(always)]
-    fn repeated(&mut self, column: Columns, last: &mut u64, number: u64) {
-        if *last == number {
-            self.put(column, 0);
-        } else {
-            *last = number;
-            match number.checked_add(2) {
-                Some(code) => self.put(column, code),
-                None => {
-                    self.put(column, 1);
-                    self.put(Columns::Rare, number);
-                }
-            }
+    fn obtain_plain(&mut self, event: &Event, thread: u32, kind: u32) -> bool {
+        let place = self.model.thread(thread).map_or(0, |thread| thread.blocks);
+        let (bytes, address) = (event.bytes(), event.block);
+        let class = class_of(bytes);
+        let (blocks, lane) = (&mut self.blocks[place as usize], self.model.lane(thread));
+        let lane_number = Model::lane_number(thread);
+        if address == 0
+            || blocks
+                .begin(address, bytes, class, lane_number, lane)
+                .is_some()
+        {
+            return false;
+        }
+        place_block(&mut self.sheet, lane, address, bytes, class);
+        let last = &mut self.model.kinds[kind as usize].size;
+        self.sheet.repeated(Columns::Size, last, event.size);
+        true
+    }
+
+    /// What gives a block back and says nothing else of it.
+    #[inline(always)]
+    fn free(&mut self, address: u64, thread: u32) {
+        let place = self.model.thread(thread).map_or(0, |thread| thread.blocks);
+        let (blocks, lane) = (&mut self.blocks[place as usize], self.model.lane(thread));
+        let released = blocks.end(address);
+        let lane_number = Model::lane_number(thread);
+        put_given(&mut self.sheet, lane, lane_number, address, released);
+        if let Some(owned) = released {
+            lane.give_back(owned.class, address);
         }
     }
 
-    #[inline]
     fn release(&mut self, event: &Event, thread: u32, last_size: &mut u64) {
         let released = self.end_block(event.block, thread);
         self.put_given(event.block, released, thread);
@@ -256,37 +274,15 @@ impl Encoder {
         }
     }
 
-    /// Which block the call was given: the one at `address`, which is `owned` if it is live, or was until
-    /// this call.
-    #[inline]
     fn put_given(&mut self, address: u64, owned: Option<Owned>, thread: u32) {
-        match owned {
-            Some(owned) => self.put_number_of(owned, thread),
-            None if address == 0 => self.put(Columns::Given, given::NULL),
-            None => {
-                self.put(Columns::Given, given::UNKNOWN);
-                self.put(Columns::Rare, address);
-            }
-        }
+        let (lane, number) = (self.model.lane(thread), Model::lane_number(thread));
+        put_given(&mut self.sheet, lane, number, address, owned);
     }
 
-    #[inline(always)]
-    fn put_number_of(&mut self, owned: Owned, thread: u32) {
-        let its_lane = owned.lane == Model::lane_number(thread);
-        let age = self.model.lane(thread).age(owned.number, owned.when);
-        let code = match age.filter(|_| its_lane) {
-            Some(age) => given::RECENT + age as u64,
-            None => given::NUMBER + u64::from(owned.number),
-        };
-        self.put(Columns::Given, code);
-    }
-
-    #[inline]
     fn obtain(&mut self, event: &Event, thread: u32) {
         let mut old = None;
         if event.op.replaces() {
-            let blocks = self.blocks_of(thread);
-            old = blocks.by_address.get(&event.old_block).copied();
+            old = self.blocks_of(thread).get(event.old_block);
             self.put_given(event.old_block, old, thread);
         }
         let owners = Ownership::of(event.op, event.block, event.size, event.old_block);
@@ -302,39 +298,20 @@ impl Encoder {
             let class = class_of(bytes);
             if let Some(taken) = self.begin_block(event.block, bytes, class, thread) {
                 self.put(Columns::Place, place::TAKEN);
-                self.put_number_of(taken, thread);
+                self.put_given(event.block, Some(taken), thread);
                 self.end_block(event.block, thread);
                 self.begin_block(event.block, bytes, class, thread);
             } else if in_place {
                 self.put(Columns::Place, place::SAME);
             } else {
-                self.place(event.block, bytes, class, thread);
+                let lane = self.model.lane(thread);
+                place_block(&mut self.sheet, lane, event.block, bytes, class);
             }
         }
         if let Some(released) = released.filter(|_| !in_place) {
             self.model
                 .lane(thread)
                 .give_back(released.class, owners.given_back);
-        }
-    }
-
-    /// Where a block lies that was obtained.
-    #[inline]
-    fn place(&mut self, block: u64, bytes: u64, class: u8, thread: u32) {
-        let lane = self.model.lane(thread);
-        if let Some(depth) = lane.depth_of(class, block) {
-            lane.reuse(class, depth);
-            self.put(Columns::Place, place::FREED + u64::from(depth));
-            return;
-        }
-        let distance = block.wrapping_sub(lane.next) as i64;
-        lane.place(block, bytes);
-        if distance % 16 == 0 {
-            self.put(Columns::Place, place::ALIGNED);
-            self.put(Columns::Distance, zigzag(distance / 16));
-        } else {
-            self.put(Columns::Place, place::ANYWHERE);
-            self.put(Columns::Distance, zigzag(distance));
         }
     }
 
@@ -345,42 +322,23 @@ impl Encoder {
         &mut self.blocks[place as usize]
     }
 
-    /// A block begins, unless one is live at its address already: then that one is returned.
-    #[inline(always)]
+    /// As [`Blocks::begin`].
     fn begin_block(&mut self, address: u64, bytes: u64, class: u8, thread: u32) -> Option<Owned> {
         let place = self.model.thread(thread).map_or(0, |thread| thread.blocks);
-        let Blocks {
-            by_address,
-            numbers,
-        } = &mut self.blocks[place as usize];
-        match by_address.entry(address) {
-            Entry::Occupied(taken) => Some(*taken.get()),
-            Entry::Vacant(vacant) => {
-                let number = numbers.take();
-                vacant.insert(Owned {
-                    number,
-                    when: self.model.lane(thread).obtain(number),
-                    bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-                    class,
-                    lane: Model::lane_number(thread),
-                });
-                None
-            }
-        }
+        let lane = self.model.lane(thread);
+        let number = Model::lane_number(thread);
+        self.blocks[place as usize].begin(address, bytes, class, number, lane)
     }
 
-    #[inline(always)]
     fn end_block(&mut self, address: u64, thread: u32) -> Option<Owned> {
-        let blocks = self.blocks_of(thread);
-        let owned = blocks.by_address.remove(&address)?;
-        blocks.numbers.give(owned.number);
-        Some(owned)
+        self.blocks_of(thread).end(address)
     }
 
     fn end(&mut self, image: ImageId) {
         if let Some(place) = self.model.end(image) {
             self.blocks[place as usize] = Blocks::default();
             self.threads.retain(|&(other, _), _| other != image);
+            self.speaking = self.speaking.filter(|&(other, _)| other != image);
         }
     }
 
@@ -392,7 +350,7 @@ impl Encoder {
         put_number(&mut head, self.first_ns);
         let mut planes = Vec::new();
         let mut raw = 0;
-        let columns = self.columns.iter();
+        let columns = self.sheet.0.iter();
         let all = columns.flat_map(|column| [&column.heads, &column.tails]);
         for plane in all {
             let stored = press.plane(plane, &mut planes)?;
@@ -419,9 +377,81 @@ impl Encoder {
             events: self.events,
             items: self.item_count,
         };
-        self.columns.iter_mut().for_each(Column::clear);
+        self.sheet.clear();
         self.items.clear();
         (self.item_count, self.since_item, self.events) = (0, 0, 0);
         Ok(closed)
+    }
+}
+
+/// How an event goes into the columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Not at all: it is none.
+    None,
+    /// It obtains a block and has nothing but its size.
+    Obtains,
+    /// It gives a block back and has nothing else.
+    Frees,
+    /// In any other way.
+    Any,
+}
+
+impl Manner {
+    #[inline(always)]
+    const fn of(op: Op) -> Self {
+        const BY_OP: &[Manner; 64] = &{
+            let mut manners = [Manner::None; 64];
+            let mut at = 0;
+            while at < Op::ALL.len() {
+                let op = Op::ALL[at];
+                let plain = op.operands() == 0 && !op.is_mapping();
+                manners[op as usize] = match op {
+                    _ if !is_event(op) => Manner::None,
+                    Op::Free => Manner::Frees,
+                    _ if plain && op.acquires() => Manner::Obtains,
+                    _ => Manner::Any,
+                };
+                at += 1;
+            }
+            manners
+        };
+        BY_OP[op as usize % 64]
+    }
+}
+
+/// Which block a call was given: the one at `address`, which is `owned` if it is live, or was until this
+/// call.
+#[inline(always)]
+fn put_given(sheet: &mut Sheet, lane: &Lane, number: u8, address: u64, owned: Option<Owned>) {
+    let code = match owned {
+        Some(owned) => match lane.age(owned.number, owned.when) {
+            Some(age) if owned.lane == number => given::RECENT + age as u64,
+            _ => given::NUMBER + u64::from(owned.number),
+        },
+        None if address == 0 => given::NULL,
+        None => {
+            sheet.put(Columns::Rare, address);
+            given::UNKNOWN
+        }
+    };
+    sheet.put(Columns::Given, code);
+}
+
+/// Where a block lies that was obtained.
+#[inline(always)]
+fn place_block(sheet: &mut Sheet, lane: &mut Lane, block: u64, bytes: u64, class: u8) {
+    if let Some(depth) = lane.depth_of(class, block) {
+        lane.reuse(class, depth);
+        return sheet.put(Columns::Place, place::FREED + u64::from(depth));
+    }
+    let distance = block.wrapping_sub(lane.next) as i64;
+    lane.place(block, bytes);
+    if distance % 16 == 0 {
+        sheet.put(Columns::Place, place::ALIGNED);
+        sheet.put(Columns::Distance, zigzag(distance / 16));
+    } else {
+        sheet.put(Columns::Place, place::ANYWHERE);
+        sheet.put(Columns::Distance, zigzag(distance));
     }
 }

@@ -27,6 +27,7 @@ mod foreign;
 mod index;
 mod items;
 mod model;
+mod owned;
 mod planes;
 mod reader;
 mod source;
