@@ -105,30 +105,39 @@ impl Summary {
     pub fn event(&mut self, event: &Event) {
         self.events += 1;
         if event.op.is_mapping() {
-            self.mapping_events += 1;
-            if event.allocated() {
-                self.mapped_bytes = self.mapped_bytes.saturating_add(event.bytes());
-            }
-            return;
+            return self.mapping(event);
         }
-        let allocated = event.allocated();
-        let gained = if allocated { event.bytes() } else { 0 };
         let lost = event.released.unwrap_or(0);
-        let released = event.op.only_releases()
-            || event.released.is_some()
-            || (event.old_block != 0 && (allocated || event.bytes() == 0));
-        self.allocations += u64::from(allocated);
-        self.frees += u64::from(released);
-        self.failed_allocations += u64::from(!allocated && !released);
-        self.temporary_allocations += u64::from(event.temporary);
+        let gained = if event.allocated() {
+            self.allocations += 1;
+            // A block that gave way to another.
+            let replaced = event.old_block != 0 || event.released.is_some();
+            self.frees += u64::from(replaced);
+            event.bytes()
+        } else {
+            let released = event.op.only_releases()
+                || event.released.is_some()
+                || (event.old_block != 0 && event.bytes() == 0);
+            self.frees += u64::from(released);
+            self.failed_allocations += u64::from(!released);
+            self.temporary_allocations += u64::from(event.temporary);
+            0
+        };
         self.bytes_allocated = self.bytes_allocated.saturating_add(gained);
-
-        let live = self.live(event.image);
         // The model only reports blocks that it saw allocated, so that less is live than was
         // released only where a sum saturated: sizes are what the program asked for, be it absurd.
+        let live = self.live(event.image);
         *live = live.saturating_sub(lost).saturating_add(gained);
         self.live_bytes = self.live_bytes.saturating_sub(lost).saturating_add(gained);
         self.note_peak(event.time_ns);
+    }
+
+    #[cold]
+    fn mapping(&mut self, event: &Event) {
+        self.mapping_events += 1;
+        if event.allocated() {
+            self.mapped_bytes = self.mapped_bytes.saturating_add(event.bytes());
+        }
     }
 
     #[inline]
@@ -139,7 +148,7 @@ impl Summary {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn live(&mut self, image: ImageId) -> &mut u64 {
         if self.current.is_none_or(|(current, _)| current != image) {
             self.leave_image();

@@ -52,6 +52,26 @@ impl Path {
         self.pending.extend(new.iter().rev().take(room));
     }
 
+    /// Return addresses become frames, as many as there is room for. Returns the stack of all.
+    #[inline(always)]
+    fn grow<'a>(
+        &mut self,
+        addresses: impl Iterator<Item = &'a u64>,
+        grow: &mut impl Grow,
+    ) -> StackId {
+        let mut parent = self.innermost();
+        for &address in addresses {
+            // What a target says may be anything.
+            if self.frames.len() >= FRAMES_MAX {
+                break;
+            }
+            let (site, stack) = grow.step(parent, address);
+            parent = stack;
+            self.frames.push((site, stack));
+        }
+        parent
+    }
+
     /// The same frames, on another root.
     #[cold]
     fn set_root(&mut self, truncated: bool, grow: &mut impl Grow) {
@@ -101,19 +121,23 @@ impl Paths {
         if kept == SAME_STACK && path.pending.is_empty() {
             return path.innermost();
         }
+        let as_ever = path.pending.is_empty() && path.truncated == truncated;
+        if as_ever && kept as usize <= path.frames.len() {
+            path.frames.truncate(kept as usize);
+            return path.grow(new.iter().rev(), grow);
+        }
         if kept != SAME_STACK {
             path.change(kept, new);
         }
         if path.truncated != truncated {
             path.set_root(truncated, grow);
         }
-        let mut parent = path.innermost();
-        for address in path.pending.drain(..) {
-            let (site, stack) = grow.step(parent, address);
-            parent = stack;
-            path.frames.push((site, stack));
-        }
-        parent
+        let mut pending = std::mem::take(&mut path.pending);
+        let stack = path.grow(pending.iter(), grow);
+        // Its memory is wanted again.
+        pending.clear();
+        path.pending = pending;
+        stack
     }
 }
 
