@@ -120,9 +120,9 @@ impl Summary {
                 || (event.old_block != 0 && event.bytes() == 0);
             self.frees += u64::from(released);
             self.failed_allocations += u64::from(!released);
-            self.temporary_allocations += u64::from(event.temporary);
             0
         };
+        self.temporary_allocations += u64::from(event.temporary);
         self.bytes_allocated = self.bytes_allocated.saturating_add(gained);
         // The model only reports blocks that it saw allocated, so that less is live than was
         // released only where a sum saturated: sizes are what the program asked for, be it absurd.

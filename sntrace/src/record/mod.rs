@@ -37,6 +37,9 @@ use steps::Steps;
 /// spoken yet.
 const ENDED_MAX: usize = 1024;
 
+/// How far ahead items are announced to the writer: as many as are worked through while memory answers.
+const LEAD: usize = 6;
+
 struct Image {
     modules: ModuleMap,
     pid: u32,
@@ -160,7 +163,11 @@ impl<'f, W: Write, J: Judge> Recorder<'f, W, J> {
     /// Records a batch. Its events get their stacks on the way.
     pub fn batch(&mut self, batch: &mut Batch) {
         let Batch { items, frames } = batch;
-        for item in items {
+        for at in 0..items.len() {
+            if let Some(next) = items.get(at + LEAD) {
+                self.output.writer.expect(next);
+            }
+            let item = &mut items[at];
             match &mut *item {
                 Item::Event(event) => {
                     let (start, end) = event.frames;

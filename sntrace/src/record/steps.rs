@@ -137,6 +137,6 @@ mod tests {
         assert_eq!(defined.sites, 256);
         assert_eq!(defined.stacks.nodes(), plain.nodes());
         // More than the table in front holds.
-        assert!(plain.len() > 4 << RECENT_BITS);
+        assert!(plain.len() > 1 << RECENT_BITS);
     }
 }

@@ -3,12 +3,12 @@
 //! One table a process image. Besides the sizes for the summary it is what the order is checked
 //! against: an address has one owner at a time.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::Hasher;
 
-use hashbrown::HashMap;
+use super::addresses::AddressTable;
 
 /// A live block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Block {
     /// Requested bytes.
     pub bytes: u64,
@@ -48,43 +48,46 @@ impl Hasher for AddressHasher {
 /// The blocks of one image.
 #[derive(Clone, Debug, Default)]
 pub struct LiveBlocks {
-    blocks: HashMap<u64, Block, BuildHasherDefault<AddressHasher>>,
+    blocks: AddressTable<Block>,
     bytes: u64,
 }
 
 impl LiveBlocks {
     /// A block begins, unless one is live at its address already: then nothing changes.
     /// Returns whether it did.
-    #[inline]
+    #[inline(always)]
     pub fn begin(&mut self, address: u64, block: Block) -> bool {
-        match self.blocks.entry(address) {
-            hashbrown::hash_map::Entry::Occupied(_) => false,
-            hashbrown::hash_map::Entry::Vacant(place) => {
-                self.bytes = self.bytes.wrapping_add(block.bytes);
-                place.insert(block);
-                true
-            }
+        let vacant = self.blocks.begin(address, block).is_none();
+        if vacant {
+            self.bytes = self.bytes.wrapping_add(block.bytes);
         }
+        vacant
     }
 
     /// Whether a block is live at this address.
     #[inline]
     #[must_use]
     pub fn contains(&self, address: u64) -> bool {
-        self.blocks.contains_key(&address)
+        self.blocks.get(address).is_some()
     }
 
     /// The thread that had the block at this address last; `None` if none is live there.
     #[inline]
     #[must_use]
     pub fn thread_of(&self, address: u64) -> Option<u32> {
-        self.blocks.get(&address).map(|block| block.thread)
+        self.blocks.get(address).map(|block| block.thread)
+    }
+
+    /// Says that this address will be asked for soon.
+    #[inline(always)]
+    pub fn prefetch(&self, address: u64) {
+        self.blocks.prefetch(address);
     }
 
     /// A block ends; `None` if none was live there.
-    #[inline]
+    #[inline(always)]
     pub fn end(&mut self, address: u64) -> Option<Block> {
-        let block = self.blocks.remove(&address)?;
+        let block = self.blocks.end(address)?;
         self.bytes = self.bytes.wrapping_sub(block.bytes);
         Some(block)
     }

@@ -4,6 +4,7 @@
 //! order; everything after it only reads them. Addresses are those of the traced process;
 //! sizes are bytes; times are nanoseconds since the run began.
 
+pub mod addresses;
 mod certificate;
 pub mod file;
 pub mod header;

@@ -4,7 +4,7 @@
 //! frames. Of a lane they come in long rows, which are emitted in one loop that asks once what holds
 //! for all of them. Whatever else an event is, or misses, is left to [`Orderer::apply`].
 
-use sntrace_format::record::{Op, brief, has_frames};
+use sntrace_format::record::{Op, brief, event_length, has_frames, size_and_caller};
 use sntrace_format::stack::StackWord;
 
 use super::apply::live_of;
@@ -13,7 +13,7 @@ use super::source::Queue;
 use super::{Orderer, StackDepth};
 use crate::collect::ticks::Timeline;
 use crate::trace::lanes::SAME_STACK;
-use crate::trace::live::Block;
+use crate::trace::live::{Block, LiveBlocks};
 use crate::trace::{Batch, Event, StackId};
 
 /// What a plain event does with its block.
@@ -52,6 +52,36 @@ pub(super) struct Until {
     pub items: usize,
 }
 
+/// Events whose blocks are asked for before their turn: as many as are worked through while memory
+/// answers.
+const LEAD: u32 = 8;
+
+/// How far ahead of the event whose turn it is blocks have been asked for.
+#[derive(Default)]
+struct Ahead {
+    at: usize,
+    lead: u32,
+}
+
+impl Ahead {
+    /// It is the turn of the next event.
+    #[inline(always)]
+    fn prefetch(&mut self, words: &[u64], live: &LiveBlocks) {
+        while self.lead < LEAD {
+            let Some(rest) = words.get(self.at..) else {
+                return;
+            };
+            let (Some(&address), Some(length)) = (rest.get(1), event_length(rest)) else {
+                return;
+            };
+            live.prefetch(address);
+            self.at += length;
+            self.lead += 1;
+        }
+        self.lead -= 1;
+    }
+}
+
 impl Orderer {
     /// Emits a lane's events as long as they are plain and miss nothing. Returns whether there were
     /// any.
@@ -79,7 +109,12 @@ impl Orderer {
         let full = self.depth == StackDepth::Full;
         let words = queue.events_from(start);
         let (mut done, mut place) = (0, queue.at);
+        let mut ahead = Ahead::default();
         while let Some((&[first, address, last], rest)) = words[done..].split_first_chunk() {
+            // Among others' events a lane's come one by one, and what is ahead is theirs.
+            if !journaled {
+                ahead.prefetch(words, live);
+            }
             let Some(change) = change(first) else { break };
             let time = (first >> 8).max(source.clock);
             if time > until.time || address == 0 || out.items.len() >= until.items {
@@ -98,7 +133,7 @@ impl Orderer {
                 (frames, kept, truncated) = (new, stack.kept, stack.truncated);
                 end += 1 + new.len();
             }
-            let (size, caller) = sntrace_format::record::size_and_caller(last);
+            let (size, caller) = size_and_caller(last);
             let serial_before = *serial;
             let (mut obtained, mut given_back, mut released) = (0, 0, None);
             let (op, temporary) = match change {
@@ -177,6 +212,9 @@ impl Orderer {
         }
         if done == 0 {
             return false;
+        }
+        if let Some(&[_, next, ..]) = words[done..].first_chunk::<3>() {
+            live.prefetch(next);
         }
         queue.at = place;
         if !journaled {

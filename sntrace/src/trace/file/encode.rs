@@ -84,6 +84,18 @@ impl Encoder {
         Ok(self.events as usize >= CHUNK_EVENTS || self.items.len() >= CHUNK_ITEM_BYTES)
     }
 
+    /// Says that this item will come soon.
+    #[inline(always)]
+    pub(super) fn expect(&self, item: &Item) {
+        // As a rule it is of the image of the event before.
+        if let Item::Event(event) = item
+            && let Some(thread) = self.model.thread(self.model.thread)
+            && let Some(blocks) = self.blocks.get(thread.blocks as usize)
+        {
+            blocks.prefetch(event.block);
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.events == 0 && self.item_count == 0
     }

@@ -121,6 +121,12 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
+    /// The one that will be taken next.
+    #[inline(always)]
+    pub(super) fn next(&self) -> u32 {
+        self.vacant.last().copied().unwrap_or(self.count)
+    }
+
     #[inline]
     pub(super) fn take(&mut self) -> u32 {
         self.vacant.pop().unwrap_or_else(|| {
@@ -173,6 +179,12 @@ impl Lane {
             freed: Vec::new(),
             next: 0,
         }
+    }
+
+    /// When the next block will be obtained, as [`Lane::age`] takes it.
+    #[inline(always)]
+    pub(super) fn next_time(&self) -> u32 {
+        self.obtained
     }
 
     /// A block was obtained. Returns when, as [`Lane::age`] takes it.
@@ -320,8 +332,7 @@ impl Model {
 
     /// The number that the next new thread gets.
     pub(super) fn next_thread(&self) -> u32 {
-        let numbers = &self.thread_numbers;
-        numbers.vacant.last().copied().unwrap_or(numbers.count)
+        self.thread_numbers.next()
     }
 
     /// A thread has its first event. Returns its number.

@@ -1,15 +1,11 @@
 //! What the writing side of a trace file knows of live blocks: who owns which address, and by which
 //! number the reading side knows that block.
 
-use std::hash::BuildHasherDefault;
-
-use hashbrown::hash_map::Entry;
-
 use super::model::{Lane, Numbers};
-use crate::trace::live::AddressHasher;
+use crate::trace::addresses::AddressTable;
 
 /// A live block.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Owned {
     pub number: u32,
     /// When its lane obtained it.
@@ -23,14 +19,14 @@ pub(super) struct Owned {
 /// The live blocks of an image, by their addresses.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    by_address: hashbrown::HashMap<u64, Owned, BuildHasherDefault<AddressHasher>>,
+    by_address: AddressTable<Owned>,
     numbers: Numbers,
 }
 
 impl Blocks {
     /// The block at an address.
     pub(super) fn get(&self, address: u64) -> Option<Owned> {
-        self.by_address.get(&address).copied()
+        self.by_address.get(address)
     }
 
     /// A block of a lane begins, unless one is live at its address already: then that one is returned,
@@ -44,26 +40,31 @@ impl Blocks {
         lane_number: u8,
         lane: &mut Lane,
     ) -> Option<Owned> {
-        match self.by_address.entry(address) {
-            Entry::Occupied(taken) => Some(*taken.get()),
-            Entry::Vacant(vacant) => {
-                let number = self.numbers.take();
-                vacant.insert(Owned {
-                    number,
-                    when: lane.obtain(number),
-                    bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-                    class,
-                    lane: lane_number,
-                });
-                None
-            }
+        // What it is if it begins, which both only promise until then.
+        let owned = Owned {
+            number: self.numbers.next(),
+            when: lane.next_time(),
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            class,
+            lane: lane_number,
+        };
+        let taken = self.by_address.begin(address, owned);
+        if taken.is_none() {
+            lane.obtain(self.numbers.take());
         }
+        taken
+    }
+
+    /// Says that this address will be asked for soon.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, address: u64) {
+        self.by_address.prefetch(address);
     }
 
     /// The block at an address ends, if there is one.
     #[inline(always)]
     pub(super) fn end(&mut self, address: u64) -> Option<Owned> {
-        let owned = self.by_address.remove(&address)?;
+        let owned = self.by_address.end(address)?;
         self.numbers.give(owned.number);
         Some(owned)
     }

@@ -87,6 +87,12 @@ impl<W: Write> TraceWriter<W> {
         self.define_if_many()
     }
 
+    /// Says that this item will be next but a few: what it needs is fetched meanwhile.
+    #[inline]
+    pub fn expect(&self, item: &Item) {
+        self.encoder.expect(item);
+    }
+
     /// What happened next. Of an event its caller, frames and what follows from the events before
     /// it (`truncated`, `released`, `temporary`) are not stored.
     ///
