@@ -154,7 +154,9 @@ impl Timeline {
             slope,
         } = self.line;
         let offset = i128::from(ticks.wrapping_sub(t0) as i64) * i128::from(slope);
-        nanoseconds.wrapping_add((offset >> SLOPE_BITS) as i64).max(0) as u64
+        nanoseconds
+            .wrapping_add((offset >> SLOPE_BITS) as i64)
+            .max(0) as u64
     }
 
     /// Ticks that pass in about this many nanoseconds, never 0.

@@ -404,37 +404,45 @@ impl Orderer {
         timeline: &Timeline,
         out: &mut Batch,
     ) {
-        if let Some(time) = self.sources[at].head().map(|head| head.time) {
-            let since = self.uncertain_since().min(time);
-            self.settle(since, patience);
-        }
-        // With nothing else of about this time no other order is possible.
+        self.settle_before(at, patience);
+        // With nothing else of about this time no other order is possible: up to `calm` no journal is
+        // kept. Whether more is calm is asked again from `ask` on.
         let alone = self.schedule.is_empty() && self.journal.len() == 0;
+        let (mut calm, mut ask) = if alone { (u64::MAX, u64::MAX) } else { (0, 0) };
         // A move has its turn before its time while somebody waits for it.
         let mut wanted = self.is_wanted(&self.sources[at]);
         loop {
             let Some(head) = self.sources[at].head() else {
                 return self.leave_if_empty(at);
             };
-            if (head.time > until && !wanted) || out.items.len() >= limit {
+            if head.time > until && !wanted {
+                return self.plan(at);
+            }
+            if out.items.len() >= limit {
+                self.settle_before(at, patience);
                 return self.plan(at);
             }
             wanted = false;
-            let (kind, is_event) = (head.kind, head.is_event());
+            let (time, kind, is_event) = (head.time, head.kind, head.is_event());
+            if time > calm && time >= ask {
+                ask = time.saturating_add(patience.close).saturating_add(1);
+                calm = self.calm_until(at, until, patience).unwrap_or(0);
+            }
+            let journaled = time > calm;
             if kind == HeadKind::Plain && self.blocked.is_empty() {
                 let until = Until {
-                    time: until,
+                    time: until.min(if journaled { ask } else { calm }),
                     items: limit,
                 };
-                if self.run_plain(at, until, !alone, timeline, out) {
+                if self.run_plain(at, until, journaled, timeline, out) {
                     continue;
                 }
             }
             if !is_event {
-                self.other(at, !alone, timeline, out);
+                self.other(at, journaled, timeline, out);
                 continue;
             }
-            match self.apply(at, true, !alone, timeline, out) {
+            match self.apply(at, true, journaled, timeline, out) {
                 Ok(touched) => {
                     if !self.blocked.is_empty() && self.unblock_for(touched) {
                         return self.plan_or_leave(at);
@@ -442,6 +450,30 @@ impl Orderer {
                 }
                 Err(missing) => return self.block(at, missing, patience),
             }
+        }
+    }
+
+    /// Up to when a source's events have nothing of another's near them, before or behind, if its
+    /// head hasn't, and if no other source has a turn before `until`. Nothing in the journal will be taken back
+    /// then: it is settled.
+    fn calm_until(&mut self, at: usize, until: u64, patience: Patience) -> Option<u64> {
+        let time = self.sources[at].head()?.time;
+        let calm = until.saturating_sub(patience.close.saturating_mul(4));
+        if time > calm || !self.blocked.is_empty() || self.uncertain_since() <= until {
+            return None;
+        }
+        if self.journal.iter().any(|entry| entry.source as usize != at) {
+            return None;
+        }
+        self.journal.settle_all(&mut self.sources);
+        Some(calm)
+    }
+
+    /// A source has its turn, and so no other has anything earlier.
+    fn settle_before(&mut self, at: usize, patience: Patience) {
+        if let Some(time) = self.sources[at].head().map(|head| head.time) {
+            let since = self.uncertain_since().min(time);
+            self.settle(since, patience);
         }
     }
 
