@@ -183,6 +183,7 @@ fn give_back(lane: &mut Producer, stack: &mut LastStack, made: Option<Difference
 fn ready(state: &mut ThreadState, site: &Site) -> Ready {
     let (mut unknown, mut words) = (Unknown::Stop, EVENT_WORDS_MAX);
     let mut announced = 0;
+    thread::follow_fence();
     loop {
         let index = match thread::writer_of(state, words) {
             Writer::Lane(index) => index,

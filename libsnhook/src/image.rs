@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use sntrace_format::control::Control;
 use sntrace_format::env::OptionBits;
-use sntrace_format::layout::{self, ImageHeader};
+use sntrace_format::layout::{self, Fence, ImageHeader};
 use sntrace_format::verdict::BOARD_ENTRIES;
 
 use crate::modules;
@@ -95,18 +95,18 @@ impl Image {
         }
     }
 
-    /// Whether the launcher wants the clock to be read behind a fence.
-    pub fn wants_fence(&self) -> bool {
+    /// What the launcher says of the fence in front of the clock.
+    pub fn fence(&self) -> Fence {
         let Some(header) = self
             .board
             .load(Ordering::Acquire)
             .checked_sub(layout::ALIGNMENT)
         else {
-            return false;
+            return Fence::Unjudged;
         };
         // SAFETY: the board is inside the mapped segment, right behind its slot's header page.
         let header = unsafe { &*(header as *const ImageHeader) };
-        header.fenced.load(Ordering::Relaxed) != 0
+        Fence::from_word(header.fenced.load(Ordering::Relaxed))
     }
 
     /// Whether [`begin`] is done.

@@ -206,7 +206,7 @@ pub fn note_further(
         return full::note(state, site, op, block, size, operands);
     }
     let mut frames = Frames::new();
-    thread::fence_if_wanted();
+    thread::follow_fence();
     if state.main.may_have_room() {
         callers::collect(state, site, &mut frames);
         if state.main.claim() {

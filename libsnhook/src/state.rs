@@ -47,7 +47,30 @@ const NEVER: u64 = 3 << 62;
 
 /// From now on no call site is known as direct to the hot path.
 pub fn leave_the_hot_path() {
-    DIRECT_KEY.store(NEVER, Ordering::Release);
+    DIRECT_KEY.store(NEVER, Ordering::SeqCst);
+}
+
+/// Takes that back.
+pub fn take_the_hot_path() {
+    let mut before = NEVER;
+    loop {
+        let key = verdict::key(EPOCH.load(Ordering::SeqCst), Verdict::Direct);
+        // Somebody else has begun an epoch, and made its key, or has left the hot path again.
+        if key == before
+            || DIRECT_KEY
+                .compare_exchange(before, key, Ordering::SeqCst, Ordering::SeqCst)
+                .is_err()
+        {
+            return;
+        }
+        // Who began an epoch meanwhile may still have found the hot path left: once more.
+        before = key;
+    }
+}
+
+/// Whether the hot path is left to nobody.
+pub fn hot_path_is_left() -> bool {
+    DIRECT_KEY.load(Ordering::Relaxed) == NEVER
 }
 
 /// What makes a direct return address into the word by which it is known in this epoch.
@@ -58,9 +81,11 @@ pub fn direct_key() -> u64 {
 
 /// Begins a new epoch and returns its number.
 pub fn advance_epoch() -> u32 {
-    let epoch = EPOCH.fetch_add(1, Ordering::AcqRel) + 1;
+    // Sequentially consistent, as the look at the key: see `take_the_hot_path`, which changes the key and then
+    // looks at the epoch. One of the two sees the other.
+    let epoch = EPOCH.fetch_add(1, Ordering::SeqCst) + 1;
     loop {
-        let before = DIRECT_KEY.load(Ordering::Acquire);
+        let before = DIRECT_KEY.load(Ordering::SeqCst);
         if before == NEVER {
             return epoch;
         }

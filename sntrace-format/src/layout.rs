@@ -95,10 +95,38 @@ pub struct ImageHeader {
     /// Process id as the process sees it. Written by the image after the claim (release), read
     /// by the launcher (acquire).
     pub pid: AtomicU32,
-    /// 1: read the clock behind a fence. The launcher sets it, relaxed, when the image's threads turned
-    /// out to pass addresses to each other faster than plain readings tell; hooks read it, relaxed: it is
-    /// a matter of how often the order has to be searched, and may take a while.
+    /// Whether the image's threads need a fence in front of their clock: a [`Fence`]. The launcher writes it,
+    /// hooks read it, both relaxed: it is a matter of how often the order has to be searched, and may take
+    /// a while.
     pub fenced: AtomicU32,
+}
+
+/// What [`ImageHeader::fenced`] says.
+///
+/// A clock that is read without a fence may be early by what the processor holds back before it. That is told
+/// from the truth by nothing but the owners of addresses, and only where threads pass addresses on
+/// faster than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Fence {
+    /// Nobody knows yet: an image with more than one thread reads its clock behind a fence.
+    Unjudged = 0,
+    /// The threads pass addresses on that fast: behind a fence.
+    Needed = 1,
+    /// They don't: without.
+    Needless = 2,
+}
+
+impl Fence {
+    /// By what the word says.
+    #[must_use]
+    pub const fn from_word(word: u32) -> Self {
+        match word {
+            1 => Fence::Needed,
+            2 => Fence::Needless,
+            _ => Fence::Unjudged,
+        }
+    }
 }
 
 /// Offset of image slot `index` in bytes from the start of the segment.

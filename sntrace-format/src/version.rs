@@ -13,8 +13,10 @@
 ///   bytes; the verdict board is indexed by the address itself.
 /// * 4: full stacks, as differences: the word about frames counts 16 bits and says how many
 ///   frames are kept, the op `Stack`, the control message `StackDifference`;
-///   `ImageHeader::fenced`.
-pub const PROTOCOL_VERSION: u32 = 4;
+///   `ImageHeader::fenced`;
+/// * 5: `ImageHeader::fenced` has a third value, and several threads read behind a fence until it is
+///   needless.
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// First eight bytes of the segment: `SNTRACE` and a zero, read as little-endian.
 pub const SEGMENT_MAGIC: u64 = u64::from_le_bytes(*b"SNTRACE\0");

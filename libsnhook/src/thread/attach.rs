@@ -4,9 +4,10 @@
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sntrace_format::control::Control;
-use sntrace_format::layout;
+use sntrace_format::layout::{self, Fence};
 use sntrace_format::ring::{LaneHeader, Producer};
 
+use super::room::{fence, unfence};
 use super::{ThreadState, control};
 use crate::image::{self, Image};
 use crate::platform::{clock, set_thread_slot, sys};
@@ -72,6 +73,13 @@ fn attach_blocked() -> Option<&'static mut ThreadState> {
         set_thread_slot(0);
         image::finish(image);
         return None;
+    }
+    if begins {
+        // A forked child has its parent's.
+        unfence();
+    } else if image.fence() == Fence::Unjudged {
+        // The second thread, or a later one.
+        fence();
     }
     let state = take_state();
     if let Some(state) = state {

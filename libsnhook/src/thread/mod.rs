@@ -20,7 +20,7 @@ mod room;
 mod start;
 
 pub use attach::forked;
-pub use room::{LaneIndex, Writer, control, fence_if_wanted, ring_doorbell, writer, writer_of};
+pub use room::{LaneIndex, Writer, control, follow_fence, ring_doorbell, writer, writer_of};
 pub use start::{begin_process, start};
 
 use core::sync::atomic::{AtomicU32, AtomicU64};

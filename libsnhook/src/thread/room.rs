@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 
 use sntrace_format::control::{CONTROL_WORDS_MAX, Control, write_control};
 use sntrace_format::env::OptionBits;
+use sntrace_format::layout::Fence;
 use sntrace_format::record::EVENT_WORDS_MAX;
 use sntrace_format::ring::{Producer, Room};
 
@@ -37,17 +38,38 @@ pub enum Writer {
 
 /// Finds room for an event of an attached thread, waiting for the launcher if need be.
 pub fn writer(state: &mut ThreadState) -> Writer {
-    fence_if_wanted();
+    follow_fence();
     writer_of(state, EVENT_WORDS_MAX)
 }
 
-/// Leaves the hot path, which has no fence, once the launcher wants one.
+/// Does what the launcher says of the fence in front of the clock. The hot path has none, so with a fence
+/// it is left.
 #[inline(always)]
-pub fn fence_if_wanted() {
-    if !clock::is_fenced() && image::current().is_some_and(image::Image::wants_fence) {
-        clock::fence();
-        state::leave_the_hot_path();
+pub fn follow_fence() {
+    let Some(image) = image::current() else {
+        return;
+    };
+    match image.fence() {
+        Fence::Needed if !clock::is_fenced() || !state::hot_path_is_left() => fence(),
+        Fence::Needless if clock::is_fenced() => unfence(),
+        _ => {}
     }
+}
+
+/// From now on clocks are read behind a fence.
+#[cold]
+#[inline(never)]
+pub fn fence() {
+    clock::set_fenced(true);
+    state::leave_the_hot_path();
+}
+
+/// From now on they are not.
+#[cold]
+#[inline(never)]
+pub fn unfence() {
+    clock::set_fenced(false);
+    state::take_the_hot_path();
 }
 
 /// Finds room for a record of so many words, as [`writer`] does.

@@ -17,8 +17,6 @@ pub(super) struct Image {
     pub pid: u32,
     /// Its slot in the segment.
     pub slot: Option<usize>,
-    /// Its hook was told to read the clock behind a fence.
-    pub fenced: bool,
     /// A handle that tells when the process is gone.
     pub handle: Option<std::os::fd::OwnedFd>,
     pub exit: Option<Exit>,
@@ -85,7 +83,6 @@ impl Collector {
             Image {
                 pid,
                 slot,
-                fenced: false,
                 handle: segment::process_handle(pid),
                 exit,
                 gone: false,

@@ -33,7 +33,7 @@ pub use images::Boards;
 use images::Image;
 use lane::Lane;
 pub use order::StackDepth;
-use order::{OrderStatistics, Orderer, SourceId};
+use order::{Judgement, OrderStatistics, Orderer, SourceId};
 use pipe::PipeReader;
 use segment::Segment;
 use ticks::{Clock, Timeline};
@@ -253,14 +253,15 @@ impl Collector {
         (without, without > all)
     }
 
-    /// The image's threads pass addresses to each other within the time by which a clock may be read
-    /// too early: they are told to read it behind a fence, once.
-    fn fence(&mut self, id: ImageId) {
-        if let (Some(image), Some(segment)) = (self.images.get_mut(&id), &self.segment)
+    /// Tells an image's hooks whether they need a fence in front of their clocks.
+    fn fence(&self, id: ImageId, judgement: Judgement) {
+        if let (Some(image), Some(segment)) = (self.images.get(&id), &self.segment)
             && let Some(slot) = image.slot
-            && !std::mem::replace(&mut image.fenced, true)
         {
-            segment.fence(slot);
+            match judgement {
+                Judgement::Needed => segment.fence(slot),
+                Judgement::Needless => segment.spare_fence(slot),
+            }
         }
     }
 
@@ -272,8 +273,8 @@ impl Collector {
             u64::MAX => now,
             certain => certain,
         };
-        for id in self.orderer.take_contended() {
-            self.fence(id);
+        for (id, judgement) in self.orderer.take_judgements() {
+            self.fence(id, judgement);
         }
         loop {
             let more = self.orderer.advance(

@@ -12,7 +12,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sntrace_format::layout::{self, IMAGE_SLOTS, ImageHeader, LANES, RunHeader, SEGMENT_BYTES};
+use sntrace_format::layout::{
+    self, Fence, IMAGE_SLOTS, ImageHeader, LANES, RunHeader, SEGMENT_BYTES,
+};
 use sntrace_format::ring::{Consumer, LaneHeader};
 use sntrace_format::verdict::{self, BOARD_ENTRIES, Verdict};
 use sntrace_format::version::{PROTOCOL_VERSION, SEGMENT_MAGIC};
@@ -157,8 +159,15 @@ impl Segment {
     /// Tells the image's hook to read its clock behind a fence. What was judged is taken back, so that
     /// its threads leave their hot paths and see it.
     pub fn fence(&self, slot: usize) {
-        self.image(slot).fenced.store(1, Ordering::Relaxed);
+        let fenced = &self.image(slot).fenced;
+        fenced.store(Fence::Needed as u32, Ordering::Relaxed);
         self.clear_board(slot);
+    }
+
+    /// Tells the image's hook that it needs no fence, which it sees as long as it has one.
+    pub fn spare_fence(&self, slot: usize) {
+        let fenced = &self.image(slot).fenced;
+        fenced.store(Fence::Needless as u32, Ordering::Relaxed);
     }
 
     fn clear_board(&self, slot: usize) {
@@ -175,7 +184,9 @@ impl Segment {
         self.clear_board(slot);
         let header = self.image(slot);
         header.pid.store(0, Ordering::Relaxed);
-        header.fenced.store(0, Ordering::Relaxed);
+        header
+            .fenced
+            .store(Fence::Unjudged as u32, Ordering::Relaxed);
         // Release: the next owner finds a clean board.
         header.owner.store(0, Ordering::Release);
     }

@@ -4,7 +4,7 @@
 //! bits; both sides then read the same counter. No fence before the read: it would cost as much
 //! again, and the launcher's ordering tolerates the few hundred nanoseconds by which a processor
 //! may read its counter early (see `docs/architecture.md`, "Order"). A process whose threads make that
-//! hard is told to read behind a fence, and does so from then on ([`fence`]).
+//! hard, or of which that is not known yet, reads behind a fence ([`set_fenced`]).
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,13 +14,14 @@ use sntrace_format::record::TimeHalves;
 /// that records has synchronised with the start through its attachment.
 static MONOTONIC: AtomicBool = AtomicBool::new(false);
 
-/// Whether the counter is read behind a fence. Set by any thread that learns that the launcher wants
+/// Whether the counter is read behind a fence. Set by any thread that learns what the launcher says of
 /// it, read by every thread, relaxed: see `ImageHeader::fenced`.
 static FENCED: AtomicBool = AtomicBool::new(false);
 
-/// From now on [`now`] reads the counter when everything before it has been done, and not earlier.
-pub fn fence() {
-    FENCED.store(true, Ordering::Relaxed);
+/// Whether [`now`] reads the counter when everything before it has been done, and not earlier, from now
+/// on.
+pub fn set_fenced(fenced: bool) {
+    FENCED.store(fenced, Ordering::Relaxed);
 }
 
 /// Whether it does.

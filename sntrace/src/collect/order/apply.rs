@@ -1,8 +1,9 @@
 //! Emission: one head applied to the live blocks and handed on.
 
+use super::fences::{Limits, WATCHED_NS};
 use super::journal::{Emitted, Entry};
 use super::source::{Head, HeadKind, Queue, Source};
-use super::{Missing, Orderer, Other, Patience, StackDepth};
+use super::{CLOSE_NS, Missing, Orderer, Other, Patience, StackDepth};
 use crate::collect::ticks::Timeline;
 use crate::trace::lanes::SAME_STACK;
 use crate::trace::live::{Block, LiveBlocks};
@@ -121,6 +122,9 @@ impl Orderer {
                 message = messages.queue.pop_front();
             }
         }
+        if let Some(watch) = self.fences.watch(image) {
+            watch.event(given_back, obtained, time, details.thread);
+        }
         if journaled {
             self.journal.push(Entry {
                 source: at as u32,
@@ -186,6 +190,11 @@ impl Orderer {
             Other::Thread(tid) => {
                 kept = journaled.then_some(Other::Thread(tid));
                 let thread = self.thread(speaker.image, tid);
+                let limits = Limits {
+                    close: timeline.ticks_in(CLOSE_NS),
+                    watched: timeline.ticks_in(WATCHED_NS),
+                };
+                self.fences.thread(speaker.image, thread, limits);
                 let source = &mut self.sources[at];
                 (source.speaker.tid, source.speaker.thread) = (tid, thread);
             }
@@ -201,6 +210,7 @@ impl Orderer {
                 self.drain(speaker.image, at, timeline, out);
                 let blocks = std::mem::take(self.live(speaker.image));
                 self.threads.retain(|&(owner, _), _| owner != speaker.image);
+                self.fences.end(speaker.image);
                 out.items.push(Item::Ended {
                     image: speaker.image,
                     exit,

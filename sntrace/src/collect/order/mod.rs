@@ -24,6 +24,7 @@
 //! Pure: no system calls, no shared memory. All the numbers come in as arguments.
 
 mod apply;
+mod fences;
 mod journal;
 mod messages;
 mod parts;
@@ -39,12 +40,14 @@ use std::collections::{BinaryHeap, HashMap};
 use super::ticks::Timeline;
 use crate::trace::live::LiveBlocks;
 use crate::trace::{Batch, Exit, ImageId, Item};
+use fences::Fences;
 use journal::Journal;
 use messages::{Messages, Said};
 use parts::Parts;
 use plain::Until;
 use source::{HeadKind, Queue, Source};
 
+pub use fences::Judgement;
 pub use messages::RawEvent;
 pub use words::{Damaged, WordQueue};
 
@@ -145,8 +148,7 @@ pub struct Orderer {
     current: (ImageId, LiveBlocks),
     journal: Journal,
     search: search::Budget,
-    /// Images for which an order was searched, since somebody last asked.
-    contended: Vec<ImageId>,
+    fences: Fences,
 }
 
 impl Default for Orderer {
@@ -182,7 +184,7 @@ impl Orderer {
             current: (ImageId(0), LiveBlocks::default()),
             journal: Journal::default(),
             search: search::Budget::default(),
-            contended: Vec::new(),
+            fences: Fences::default(),
         }
     }
 
@@ -333,9 +335,10 @@ impl Orderer {
         self.statistics
     }
 
-    /// Images, since the last call, whose times did not tell the order: their clocks were read too early.
-    pub fn take_contended(&mut self) -> Vec<ImageId> {
-        std::mem::take(&mut self.contended)
+    /// Images of which it was found out, since the last call, whether they need a fence in front of
+    /// their clocks.
+    pub fn take_judgements(&mut self) -> Vec<(ImageId, Judgement)> {
+        self.fences.take_news()
     }
 
     /// How many of the items that were emitted last may still be taken back: they must stay at the
@@ -385,6 +388,7 @@ impl Orderer {
                 Some(_) => self.resolve(at, time, patience, timeline, out),
                 None => self.run(at, until, limit, patience, timeline, out),
             }
+            self.fences.judge(self.sources[at].speaker.image);
         };
         self.search.earn(out.items.len().saturating_sub(before));
         if !more {

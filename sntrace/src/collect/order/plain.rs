@@ -109,6 +109,7 @@ impl Orderer {
         let full = self.depth == StackDepth::Full;
         let words = queue.events_from(start);
         let (mut done, mut place) = (0, queue.at);
+        let mut watch = self.fences.watch(image);
         let mut ahead = Ahead::default();
         while let Some((&[first, address, last], rest)) = words[done..].split_first_chunk() {
             // Among others' events a lane's come one by one, and what is ahead is theirs.
@@ -202,6 +203,9 @@ impl Orderer {
                         message: None,
                     },
                 });
+            }
+            if let Some(watch) = &mut watch {
+                watch.event(given_back, obtained, time, thread);
             }
             source.clock = time;
             if full {

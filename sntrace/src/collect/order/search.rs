@@ -121,9 +121,7 @@ impl Orderer {
             self.sources[at as usize].blocked = None;
         }
         let solved = self.find_from_near_to_far(time, goal, patience, timeline, out);
-        if self.contended.last() != Some(&image) {
-            self.contended.push(image);
-        }
+        self.fences.searched(image);
         if solved {
             self.statistics.searched += 1;
         } else {
