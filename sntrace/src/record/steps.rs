@@ -2,17 +2,17 @@
 //! one for its caller and one for each frame that it brings.
 //!
 //! A step is two numbers, the place in code and the stack, and each has a table of its own
-//! ([`Places`], [`StackTable`]). A small one stands in front of both, as the same steps are taken again
-//! and again.
+//! ([`Places`], [`StackTable`]). A smaller one stands in front of both, as the same steps are taken again
+//! and again. It grows with the stacks, up to a bound: steps of modules that were unloaded stay in it
+//! until others take their slots.
 
 use super::places::{Define, Places};
 use crate::symbolize::ModuleMap;
 use crate::symbolize::hash::slot;
 use crate::trace::{ImageId, SiteId, StackId, StackNode, StackTable};
 
-/// Slots of the table in front: 65,536 of 32 bytes hold the steps of a large program. More than a second cache
-/// has, but a look into memory costs less than what stands behind.
-const RECENT_BITS: u32 = 16;
+/// Pairs of slots in the table in front, as powers of two: 256 KiB at the beginning, 8 MiB at most.
+const BITS: std::ops::RangeInclusive<u32> = 12..=17;
 
 /// A step that was taken.
 #[derive(Clone, Copy)]
@@ -25,24 +25,46 @@ struct Step {
     stack: StackId,
 }
 
+impl Step {
+    const NONE: Self = Self {
+        generation: 0,
+        address: 0,
+        parent: StackId::EMPTY,
+        site: SiteId::TRUNCATED,
+        stack: StackId::EMPTY,
+    };
+
+    #[inline(always)]
+    fn is_from(&self, generation: u64, parent: StackId, address: u64) -> bool {
+        (self.address, self.parent, self.generation) == (address, parent, generation)
+    }
+
+    /// Where it is among `1 << bits` pairs.
+    #[inline(always)]
+    fn pair(generation: u64, parent: StackId, address: u64, bits: u32) -> usize {
+        // Stacks are dense numbers, which differ in the low bits: they go where addresses differ less.
+        slot(address ^ u64::from(parent.0) << 32, generation, bits)
+    }
+}
+
+/// Two slots, which share a line of a processor's cache; the one that was filled last first.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Pair([Step; 2]);
+
 /// See the module.
 pub struct Steps {
-    recent: Box<[Step]>,
+    recent: Vec<Pair>,
+    bits: u32,
     places: Places,
     stacks: StackTable,
 }
 
 impl Default for Steps {
     fn default() -> Self {
-        let empty = Step {
-            generation: 0,
-            address: 0,
-            parent: StackId::EMPTY,
-            site: SiteId::TRUNCATED,
-            stack: StackId::EMPTY,
-        };
         Self {
-            recent: vec![empty; 1 << RECENT_BITS].into_boxed_slice(),
+            recent: vec![Pair([Step::NONE; 2]); 1 << BITS.start()],
+            bits: *BITS.start(),
             places: Places::default(),
             stacks: StackTable::default(),
         }
@@ -55,33 +77,67 @@ impl Steps {
     #[inline(always)]
     pub fn take(
         &mut self,
+        within: (ImageId, &ModuleMap),
+        parent: StackId,
+        address: u64,
+        define: &mut impl Define,
+    ) -> (SiteId, StackId) {
+        let generation = within.1.generation();
+        let at = Step::pair(generation, parent, address, self.bits);
+        let Pair([first, second]) = &self.recent[at];
+        if first.is_from(generation, parent, address) {
+            return (first.site, first.stack);
+        }
+        if second.is_from(generation, parent, address) {
+            return (second.site, second.stack);
+        }
+        self.take_slowly(within, parent, address, define)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_slowly(
+        &mut self,
         (image, modules): (ImageId, &ModuleMap),
         parent: StackId,
         address: u64,
         define: &mut impl Define,
     ) -> (SiteId, StackId) {
-        let generation = modules.generation();
-        // Stacks are dense numbers, which differ in the low bits: they go where addresses differ less.
-        let mixed = address ^ u64::from(parent.0) << 32;
-        let at = slot(mixed, generation, RECENT_BITS);
-        let recent = self.recent[at];
-        if recent.address == address && recent.parent == parent && recent.generation == generation {
-            return (recent.site, recent.stack);
-        }
         let site = self.places.site(image, modules, address, define);
         let stack = self.under(parent, site, define);
-        self.recent[at] = Step {
-            generation,
+        if self.stacks.len() >> (self.bits + 1) > 0 && self.bits < *BITS.end() {
+            self.grow();
+        }
+        self.put(Step {
+            generation: modules.generation(),
             address,
             parent,
             site,
             stack,
-        };
+        });
         (site, stack)
     }
 
+    #[inline]
+    fn put(&mut self, step: Step) {
+        let at = Step::pair(step.generation, step.parent, step.address, self.bits);
+        let Pair(pair) = &mut self.recent[at];
+        *pair = [step, pair[0]];
+    }
+
+    fn grow(&mut self) {
+        self.bits += 1;
+        let empty = vec![Pair([Step::NONE; 2]); 1 << self.bits];
+        for Pair([first, second]) in std::mem::replace(&mut self.recent, empty) {
+            for step in [second, first] {
+                if step.generation != 0 {
+                    self.put(step);
+                }
+            }
+        }
+    }
+
     /// The stack that a place makes of `parent`.
-    #[cold]
     pub fn under(&mut self, parent: StackId, site: SiteId, define: &mut impl Define) -> StackId {
         let before = self.stacks.len();
         let stack = self.stacks.intern(parent, site);
@@ -136,7 +192,7 @@ mod tests {
         }
         assert_eq!(defined.sites, 256);
         assert_eq!(defined.stacks.nodes(), plain.nodes());
-        // More than the table in front holds.
-        assert!(plain.len() > 1 << RECENT_BITS);
+        // The table in front has grown, more than once.
+        assert!(steps.bits > BITS.start() + 2);
     }
 }
