@@ -2,23 +2,24 @@
 //!
 //! A processor reads its clock early by what it holds back before it, and where two threads obtain one address
 //! within that, times alone don't tell who was first. The journal and the search mend what turns out
-//! wrong, but not all of it turns out. A fence ends it, for some 9 ns an event. So an image with
-//! several threads begins with a fence, and is watched: if its threads pass on addresses within
-//! the clocks' error now and then only, or never, it can do without; what is left then is for the
-//! search. An image for which an order had to be searched after all gets its fence back.
+//! wrong, but not all of it turns out. A fence ends it, for 10 to 20 ns an event. So an image with
+//! several threads begins with a fence, and is watched: where its threads *meet* (events of two of them lie
+//! within the clocks' error), do they *pass* addresses on? If they do so seldom it can do without; what is left
+//! then is for the search. An image for which an order had to be searched after all gets its fence back.
 
 use std::collections::HashMap;
 
 use crate::trace::ImageId;
 
-/// An image is watched for so many events at least,
-const EVENTS: u32 = 8192;
-/// and for so long: threads that are just being made don't meet yet.
+/// An image is judged after so many meetings,
+const MEETINGS: u32 = 1024;
+/// or after so long, if its threads hardly meet. Not sooner: while they are being made they don't meet yet.
 pub(super) const WATCHED_NS: u64 = 20_000_000;
-/// One pass among fewer events than this is too many. (Three addresses that 32 threads swap: one among 50 to
-/// 260. 64 such addresses, and blocks that go from thread to thread by way of a table: one among 700 to
-/// 1,000,000, and the search mends what little is wrong.)
-const RARE: u32 = 512;
+/// More passes than one in so many meetings are too many. (Where 32 threads swap 3 or 64 addresses it is one in
+/// 5 to 50; where 2 to 8 threads pass blocks on by way of a table of 10,000 there was none in a thousand.)
+const SELDOM: u32 = 64;
+/// From so few meetings nothing follows.
+const MEETINGS_MIN: u32 = 16;
 /// Slots of the table of addresses that were given back last.
 const SLOTS: usize = 1024;
 
@@ -43,10 +44,12 @@ struct GivenBack {
 #[derive(Debug)]
 pub(super) struct Watch {
     given_back: Box<[GivenBack]>,
-    events: u32,
-    /// The time of its first event, and that of its last.
-    times: Option<(u64, u64)>,
     limits: Limits,
+    /// The time of the first event.
+    since: Option<u64>,
+    /// Time and thread of the last one.
+    last: (u64, u32),
+    meetings: u32,
     /// How many blocks were obtained where another thread had given one back just before.
     passes: u32,
 }
@@ -82,9 +85,10 @@ impl Watch {
     fn new(limits: Limits) -> Self {
         Self {
             given_back: vec![GivenBack::default(); SLOTS].into_boxed_slice(),
-            events: 0,
-            times: None,
             limits,
+            since: None,
+            last: (0, 0),
+            meetings: 0,
             passes: 0,
         }
     }
@@ -92,8 +96,14 @@ impl Watch {
     /// A thread gave back and obtained these addresses; 0 for none.
     #[inline]
     pub(super) fn event(&mut self, given_back: u64, obtained: u64, time: u64, thread: u32) {
-        self.events = self.events.saturating_add(1);
-        self.times = Some((self.times.map_or(time, |(first, _)| first), time));
+        let (last, last_thread) = std::mem::replace(&mut self.last, (time, thread));
+        match self.since {
+            None => self.since = Some(time),
+            Some(_) => {
+                let near = time.saturating_sub(last) <= self.limits.close;
+                self.meetings += u32::from(near && thread != last_thread);
+            }
+        }
         // Addresses of blocks differ from the fifth bit on.
         let slot = |address: u64| (address >> 4) as usize % SLOTS;
         if given_back != 0 {
@@ -113,15 +123,16 @@ impl Watch {
     }
 
     fn judgement(&self) -> Option<Judgement> {
-        let (first, last) = self.times?;
-        if self.events < EVENTS || last.saturating_sub(first) < self.limits.watched {
+        let watched = self.last.0.saturating_sub(self.since?);
+        if self.meetings < MEETINGS && watched < self.limits.watched {
             return None;
         }
-        if self.passes > self.events / RARE {
-            Some(Judgement::Needed)
+        let often = self.meetings >= MEETINGS_MIN && self.passes > self.meetings / SELDOM;
+        Some(if often {
+            Judgement::Needed
         } else {
-            Some(Judgement::Needless)
-        }
+            Judgement::Needless
+        })
     }
 }
 
@@ -193,41 +204,52 @@ mod tests {
         watched: 1_000_000,
     };
 
-    /// Two threads swap blocks, each `distance` ticks after the other, until that is judged.
-    fn swap(fences: &mut Fences, distance: u64) -> Vec<(ImageId, Judgement)> {
+    /// Two threads meet again and again, `distance` ticks apart, until they are judged. In one of `often`
+    /// meetings one obtains what the other has just given back. Returns the judgement and when it came.
+    fn meet(fences: &mut Fences, distance: u64, often: u64) -> (Judgement, u64) {
         fences.thread(IMAGE, 1, LIMITS);
         assert!(fences.watch(IMAGE).is_none());
         fences.thread(IMAGE, 2, LIMITS);
         let mut at = 0;
         while let Some(watch) = fences.watch(IMAGE) {
-            // What one gives back the other obtains.
-            let address = 0x1000 + (at / 2 % 100) * 16;
-            match at & 1 {
-                0 => watch.event(address, 0, at * distance, 1),
-                _ => watch.event(0, address, at * distance, 2),
-            }
+            let (thread, address) = (1 + (at & 1) as u32, 0x1000 + (at / 2 % 100) * 16);
+            let (given_back, obtained) = match at & 1 {
+                0 => (address, 0),
+                _ if at / 2 % often == 0 => (0, address),
+                _ => (0, address + (1 << 20)),
+            };
+            watch.event(given_back, obtained, at * distance, thread);
             at += 1;
             fences.judge(IMAGE);
         }
-        assert!(at >= u64::from(EVENTS) && (at - 1) * distance >= LIMITS.watched);
-        fences.take_news()
+        let news = fences.take_news();
+        assert_eq!((news.len(), news[0].0), (1, IMAGE));
+        (news[0].1, (at - 1) * distance)
     }
 
     #[test]
     fn threads_that_pass_addresses_on_quickly_need_a_fence() {
-        let mut fences = Fences::default();
-        assert_eq!(swap(&mut fences, 10), [(IMAGE, Judgement::Needed)]);
-        fences.searched(IMAGE);
-        assert!(fences.take_news().is_empty());
+        for often in [1, 10] {
+            let mut fences = Fences::default();
+            let (judgement, when) = meet(&mut fences, 10, often);
+            assert_eq!(judgement, Judgement::Needed);
+            assert!(when < LIMITS.watched);
+            fences.searched(IMAGE);
+            assert!(fences.take_news().is_empty());
+        }
     }
 
     #[test]
     fn others_do_without_until_an_order_had_to_be_searched() {
-        let mut fences = Fences::default();
-        assert_eq!(swap(&mut fences, 5000), [(IMAGE, Judgement::Needless)]);
-        assert!(fences.watch(IMAGE).is_none());
-        fences.searched(IMAGE);
-        assert_eq!(fences.take_news(), [(IMAGE, Judgement::Needed)]);
+        // Some meet, but pass nothing on; some pass everything on, but don't meet.
+        for (distance, often) in [(10, 1000), (LIMITS.close + 1, 1)] {
+            let mut fences = Fences::default();
+            let (judgement, when) = meet(&mut fences, distance, often);
+            assert_eq!(judgement, Judgement::Needless);
+            assert_eq!(when < LIMITS.watched, distance == 10);
+            fences.searched(IMAGE);
+            assert_eq!(fences.take_news(), [(IMAGE, Judgement::Needed)]);
+        }
     }
 
     #[test]
@@ -237,6 +259,6 @@ mod tests {
         fences.thread(IMAGE, 2, LIMITS);
         fences.end(IMAGE);
         assert_eq!(fences.watched, 0);
-        assert_eq!(swap(&mut fences, 5000).len(), 1);
+        assert_eq!(meet(&mut fences, 5000, 1).0, Judgement::Needless);
     }
 }
