@@ -15,9 +15,9 @@ use crate::trace::ImageId;
 const MEETINGS: u32 = 1024;
 /// or after so long, if its threads hardly meet. Not sooner: while they are being made they don't meet yet.
 pub(super) const WATCHED_NS: u64 = 20_000_000;
-/// More passes than one in so many meetings are too many. (Where 32 threads swap 3 or 64 addresses it is one in
-/// 5 to 50; where 2 to 8 threads pass blocks on by way of a table of 10,000 there was none in a thousand.)
-const SELDOM: u32 = 64;
+/// More passes than one in so many meetings are too many. (Where 32 threads swap 3 addresses it is one in 5 to 10;
+/// where 2 to 8 threads pass blocks on by way of a table of 10,000, one in 70 to a thousand and more.)
+const SELDOM: u32 = 32;
 /// From so few meetings nothing follows.
 const MEETINGS_MIN: u32 = 16;
 /// Slots of the table of addresses that were given back last.
