@@ -1,12 +1,14 @@
 //! The options of the main job: what they add to lines, and the two JSON outputs.
 
 use std::collections::{HashMap, HashSet};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::programs::Build;
+use crate::programs::{Build, tool};
 use crate::support::{
-    Sntrace, Transport, both_transports, called_by, number, valid_by_schema, valid_line_by_schema,
+    Sntrace, Transport, both_transports, called_by, clean, number, valid_by_schema,
+    valid_line_by_schema,
 };
 
 fn json(text: &str) -> Value {
@@ -355,6 +357,38 @@ fn no_summary_is_printed_where_stderr_is_no_terminal() {
             .stderr(),
         ""
     );
+}
+
+/// What sntrace with these options shows on a terminal, of a program that prints nothing.
+fn on_a_terminal(options: &str, environment: &[(&str, &str)]) -> String {
+    let program = Build::c("quiet_malloc.c").path();
+    let sntrace = env!("CARGO_BIN_EXE_sntrace");
+    let shell = format!("{sntrace} {options} '{}'", program.display());
+    let mut command = Command::new(tool("script"));
+    clean(command.args(["-qec", &shell, "/dev/null"])).envs(environment.iter().copied());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_terminal_gets_colours_and_a_summary_unless_it_does_not_want_them() {
+    let shown = on_a_terminal("", &[]);
+    assert!(shown.contains('\u{1b}'), "{shown}");
+    let lines = || shown.lines().filter(|line| line.contains("[SN_ALLOC]"));
+    assert_eq!(shown.lines().count(), lines().count() + 3, "{shown}");
+    // https://no-color.org: set and not empty, whatever to.
+    for (value, colours) in [("1", false), ("0", false), ("", true)] {
+        let shown = on_a_terminal("", &[("NO_COLOR", value)]);
+        assert_eq!(shown.contains('\u{1b}'), colours, "{value:?}: {shown}");
+        assert!(shown.contains("(4711)"), "{shown}");
+    }
+    let asked_for = on_a_terminal("--color always", &[("NO_COLOR", "1")]);
+    assert!(asked_for.contains('\u{1b}'), "{asked_for}");
+    let quiet = on_a_terminal("--quiet --color never", &[]);
+    assert!(!quiet.contains('\u{1b}'), "{quiet}");
+    let mut rest = quiet.lines();
+    assert!(rest.all(|line| line.starts_with("[SN_ALLOC]")), "{quiet}");
 }
 
 #[test]
