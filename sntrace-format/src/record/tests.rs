@@ -181,6 +181,29 @@ proptest! {
     }
 
     #[test]
+    fn the_quick_questions_agree_with_the_slow_one(
+        words in proptest::collection::vec(any::<u64>(), 0..12),
+        op in any::<u8>(),
+    ) {
+        // Any words, and any that begin like a record.
+        let mut like_one = words.clone();
+        if let Some(first) = like_one.first_mut() {
+            *first = *first << 8 | u64::from(op);
+        }
+        for words in [&words, &like_one] {
+            let quick = event_length(words);
+            match length(&words[..]) {
+                Ok((op, taken)) => prop_assert_eq!(quick, op.is_call().then_some(taken)),
+                // It does not look whether all of the record is there.
+                Err(DecodeError::Short) => {
+                    prop_assert!(quick.is_none_or(|taken| taken > words.len()));
+                }
+                Err(_) => prop_assert_eq!(quick, None),
+            }
+        }
+    }
+
+    #[test]
     fn a_change_of_any_length_is_read_back(
         event in any_event(),
         frames in proptest::collection::vec(any::<u64>(), 0..=STACK_FRAMES_MAX),
@@ -193,6 +216,11 @@ proptest! {
         let written = write_event_with(&slot, &event, change, frames.iter().copied()) as usize;
         let words = plain(&slot[..written]);
         prop_assert_eq!(length(&words[..]), Ok((event.op, written)));
+        prop_assert_eq!(event_length(&words), Some(written));
+        prop_assert_eq!(has_frames(words[0]), word.is_some());
+        if let Some(op) = brief(words[0]) {
+            prop_assert_eq!((op, size_and_caller(words[2])), (event.op, (event.size, event.caller)));
+        }
         let mut read = Event::NONE;
         let extent = read_event(&words[..], &mut read).unwrap();
         prop_assert_eq!(read, event);
