@@ -5,7 +5,7 @@
 //! number of pairs; what comes from further pairs is a sum of its own.
 
 use super::counts::Counts;
-use super::ledger::NumberMap;
+use crate::symbolize::hash::AddressMap;
 
 /// Pairs of threads that are told apart.
 const PAIRS_MAX: usize = 1 << 16;
@@ -31,7 +31,7 @@ impl Crossings {
 
 #[derive(Debug, Default)]
 pub(super) struct CrossingCounter {
-    pairs: NumberMap<u64, Counts>,
+    pairs: AddressMap<u64, Counts>,
     other: Counts,
 }
 

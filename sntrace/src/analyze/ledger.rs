@@ -14,14 +14,11 @@
 //! which its parent may have freed and allocated, so that the parent's table would be asked about a
 //! moment that it no longer knows. Such a block counts as live in the child up to its end, as in the totals.
 
-use std::hash::BuildHasherDefault;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
-
 use super::counts::Counts;
-use crate::trace::live::AddressHasher;
+use crate::symbolize::hash::AddressMap;
 use crate::trace::{ImageId, Op, StackId};
 
 /// A table smaller than this keeps all that was freed.
@@ -98,13 +95,10 @@ struct Slot {
     released_by: Option<Op>,
 }
 
-/// A table by numbers of this trace.
-pub(super) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
-
 /// One image's blocks.
 #[derive(Debug, Default)]
 struct Seat {
-    blocks: NumberMap<u64, Slot>,
+    blocks: AddressMap<u64, Slot>,
     /// How many of them were freed.
     freed: usize,
     forked: bool,
@@ -112,17 +106,17 @@ struct Seat {
     inherited: Rc<[(StackId, Counts)]>,
     /// Its live blocks by stack: kept from its first fork on, so that each further one takes as
     /// long as there are stacks, not blocks.
-    by_stack: Option<NumberMap<u32, Counts>>,
+    by_stack: Option<AddressMap<u32, Counts>>,
     /// Blocks whose release was never seen and whose address was given out again, by stack. The
     /// totals have them as live.
-    displaced: NumberMap<u32, Counts>,
+    displaced: AddressMap<u32, Counts>,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     seats: Vec<Seat>,
-    numbers: NumberMap<u32, u32>,
+    numbers: AddressMap<u32, u32>,
     /// The image that was asked for last, and its seat: most events come from the same as the one before.
     last: Option<(ImageId, u32)>,
     forgotten: u64,

@@ -8,8 +8,9 @@
 
 use serde::Serialize;
 
-use super::ledger::{Block, Freed, NumberMap, Release};
+use super::ledger::{Block, Freed, Release};
 use super::pairing;
+use crate::symbolize::hash::AddressMap;
 use crate::symbolize::wrappers::Operator;
 use crate::trace::{Event, ImageId, Op, StackId};
 
@@ -134,7 +135,7 @@ struct Key {
 pub(super) struct Judge {
     found: Misuse,
     numbers: std::collections::HashMap<Key, usize>,
-    unknown: NumberMap<u32, u64>,
+    unknown: AddressMap<u32, u64>,
 }
 
 impl Judge {

@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use super::counts::Counts;
-use super::ledger::NumberMap;
+use crate::symbolize::hash::AddressMap;
 use crate::trace::StackId;
 
 /// The chains that began at one stack.
@@ -73,7 +73,7 @@ pub(super) struct Chains {
     /// The chain with number n is at n - 1: 0 means none.
     live: Vec<(StackId, Regrowth)>,
     unused: Vec<u32>,
-    ended: NumberMap<u32, Regrowth>,
+    ended: AddressMap<u32, Regrowth>,
 }
 
 impl Chains {

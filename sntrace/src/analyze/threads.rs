@@ -4,7 +4,7 @@
 //! out again within a process is not told apart from its first owner.
 
 use super::counts::Counts;
-use super::ledger::NumberMap;
+use crate::symbolize::hash::AddressMap;
 use crate::trace::ImageId;
 
 /// A thread's calls.
@@ -33,7 +33,7 @@ pub struct ThreadTotals {
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     pub all: Vec<ThreadTotals>,
-    numbers: NumberMap<u64, u32>,
+    numbers: AddressMap<u64, u32>,
     /// The one that was asked for last.
     last: Option<(u64, u32)>,
 }

@@ -1,6 +1,6 @@
 //! A hash for addresses and small ids.
 //!
-//! The tables of this folder, and those of exports, are asked once or more an event, with keys that are addresses in
+//! The tables of this folder, and those of traces, reports and exports, are asked once or more an event, with keys that are addresses in
 //! the traced program: the default hasher's protection against chosen keys costs more than the
 //! rest of the look-up and protects nothing here, as the worst a program can do with colliding
 //! addresses is to slow down its own trace.
@@ -19,10 +19,12 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) struct AddressHasher(u64);
 
 impl AddressHasher {
+    #[inline]
     fn mix(&mut self, word: u64) {
-        // The table takes the bucket from the low bits and a tag from the high ones: the
-        // rotation brings the well-mixed high half of the product down.
-        self.0 = (self.0 ^ word).wrapping_mul(GOLDEN).rotate_left(32);
+        let mixed = (self.0 ^ word).wrapping_mul(GOLDEN);
+        // The table takes the bucket from the low bits and a tag from the high ones: the high half of the
+        // product is the well-mixed one, and serves for both.
+        self.0 = mixed ^ mixed >> 32;
     }
 }
 
@@ -40,15 +42,18 @@ impl Hasher for AddressHasher {
     fn write_u16(&mut self, value: u16) {
         self.mix(value.into());
     }
+    #[inline]
     fn write_u32(&mut self, value: u32) {
         self.mix(value.into());
     }
+    #[inline]
     fn write_u64(&mut self, value: u64) {
         self.mix(value);
     }
     fn write_usize(&mut self, value: usize) {
         self.mix(value as u64);
     }
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }

@@ -3,8 +3,6 @@
 //! One table a process image. Besides the sizes for the summary it is what the order is checked
 //! against: an address has one owner at a time.
 
-use std::hash::Hasher;
-
 use super::addresses::AddressTable;
 
 /// A live block.
@@ -16,33 +14,6 @@ pub struct Block {
     pub thread: u32,
     /// How many allocations that thread had made, this one included (modulo 2^32).
     pub serial: u32,
-}
-
-/// Addresses and dense numbers are spread by one multiplication: they differ in the middle bits, and
-/// nobody chooses them to collide; who does slows down the reading of a trace of his own.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-    #[inline]
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(u64::from(word));
-    }
-    #[inline]
-    fn write_u64(&mut self, word: u64) {
-        let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // hashbrown takes its tag from the top bits and the place from the bottom ones.
-        self.0 = mixed ^ mixed >> 32;
-    }
 }
 
 /// The blocks of one image.

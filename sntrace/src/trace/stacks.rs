@@ -7,11 +7,7 @@
 //! Frames are [`SiteId`]s: places in code, the same in every process and run that maps the file, not
 //! addresses. What a site is called is in [`super::Tables`].
 
-use std::hash::BuildHasherDefault;
-
-use hashbrown::HashMap;
-
-use super::live::AddressHasher;
+use crate::symbolize::hash::AddressMap;
 
 /// Number of a distinct stack: dense, from 0, which is the empty one. A parent's is lower than its
 /// children's.
@@ -47,7 +43,7 @@ pub struct StackNode {
 pub struct StackTable {
     /// By number, from 1.
     nodes: Vec<StackNode>,
-    children: HashMap<u64, StackId, BuildHasherDefault<AddressHasher>>,
+    children: AddressMap<u64, StackId>,
 }
 
 impl StackTable {
