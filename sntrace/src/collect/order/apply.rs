@@ -194,7 +194,7 @@ impl Orderer {
                     close: timeline.ticks_in(CLOSE_NS),
                     watched: timeline.ticks_in(WATCHED_NS),
                 };
-                self.fences.thread(speaker.image, thread, limits);
+                self.fences.thread(speaker.image, limits);
                 let source = &mut self.sources[at];
                 (source.speaker.tid, source.speaker.thread) = (tid, thread);
             }

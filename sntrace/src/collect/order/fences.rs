@@ -8,6 +8,7 @@
 //! then is for the search. An image for which an order had to be searched after all gets its fence back.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::trace::ImageId;
 
@@ -65,8 +66,8 @@ pub(super) struct Limits {
 
 #[derive(Debug)]
 enum State {
-    /// It has this thread.
-    Single(u32),
+    /// One thread was heard of, once.
+    Single,
     Watched(Watch),
     Judged(Judgement),
 }
@@ -137,14 +138,19 @@ impl Watch {
 }
 
 impl Fences {
-    /// A thread of an image is known.
-    pub(super) fn thread(&mut self, image: ImageId, thread: u32, limits: Limits) {
-        let state = self.images.entry(image).or_insert(State::Single(thread));
-        if let State::Single(first) = *state
-            && first != thread
-        {
-            *state = State::Watched(Watch::new(limits));
-            self.watched += 1;
+    /// A thread of an image says who it is. Hooks take whoever says so second for a second thread, also one that
+    /// got the first one's id, or its other lane.
+    pub(super) fn thread(&mut self, image: ImageId, limits: Limits) {
+        match self.images.entry(image) {
+            Entry::Vacant(place) => {
+                place.insert(State::Single);
+            }
+            Entry::Occupied(mut place) => {
+                if let State::Single = place.get() {
+                    place.insert(State::Watched(Watch::new(limits)));
+                    self.watched += 1;
+                }
+            }
         }
     }
 
@@ -207,9 +213,9 @@ mod tests {
     /// Two threads meet again and again, `distance` ticks apart, until they are judged. In one of `often`
     /// meetings one obtains what the other has just given back. Returns the judgement and when it came.
     fn meet(fences: &mut Fences, distance: u64, often: u64) -> (Judgement, u64) {
-        fences.thread(IMAGE, 1, LIMITS);
+        fences.thread(IMAGE, LIMITS);
         assert!(fences.watch(IMAGE).is_none());
-        fences.thread(IMAGE, 2, LIMITS);
+        fences.thread(IMAGE, LIMITS);
         let mut at = 0;
         while let Some(watch) = fences.watch(IMAGE) {
             let (thread, address) = (1 + (at & 1) as u32, 0x1000 + (at / 2 % 100) * 16);
@@ -255,8 +261,8 @@ mod tests {
     #[test]
     fn an_image_that_ended_is_nobody_s() {
         let mut fences = Fences::default();
-        fences.thread(IMAGE, 1, LIMITS);
-        fences.thread(IMAGE, 2, LIMITS);
+        fences.thread(IMAGE, LIMITS);
+        fences.thread(IMAGE, LIMITS);
         fences.end(IMAGE);
         assert_eq!(fences.watched, 0);
         assert_eq!(meet(&mut fences, 5000, 1).0, Judgement::Needless);
