@@ -33,12 +33,13 @@ static SEGMENT: AtomicUsize = AtomicUsize::new(0);
 static OPTIONS: AtomicU32 = AtomicU32::new(0);
 /// The launcher's process id. Written before the mode, read after it.
 static LAUNCHER: AtomicU32 = AtomicU32::new(0);
-/// Counts calls that load or unload modules, from 1. Any thread adds, acquire-release: an address
+/// Counts calls that load or unload modules, from 1. Any thread adds, at least acquire-release: an address
 /// that is looked up under a new epoch is looked up in maps read after the call began.
 pub static EPOCH: AtomicU32 = AtomicU32::new(1);
 /// What the hot path adds to a return address to get the word by which it is known as direct in
-/// this epoch. Written by [`advance_epoch`] with compare-and-swap, acquire-release, right after the
-/// epoch; read relaxed: in between, what was known before the call into the loader still holds.
+/// this epoch. Written by [`advance_epoch`] with compare-and-swap right after the epoch, and by
+/// [`leave_the_hot_path`] and [`take_the_hot_path`], sequentially consistent; read relaxed: in between,
+/// what was known before the call into the loader still holds.
 static DIRECT_KEY: AtomicU64 = AtomicU64::new(verdict::key(1, Verdict::Direct));
 
 /// [`DIRECT_KEY`] of a process that leaves the hot path to nobody: no verdict has both bits of its
@@ -151,4 +152,55 @@ pub fn run_header() -> Option<&'static RunHeader> {
     let segment = segment() as *const RunHeader;
     // SAFETY: null, or the mapping of the whole segment, which is never unmapped.
     unsafe { segment.as_ref() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No other test begins epochs.
+    #[test]
+    fn whoever_takes_the_hot_path_has_the_key_of_the_last_epoch() {
+        let is_last =
+            || direct_key() == verdict::key(EPOCH.load(Ordering::SeqCst), Verdict::Direct);
+        // How often each side has been there: both begin a round at the same time.
+        let (taker, beginner) = (AtomicU32::new(0), AtomicU32::new(0));
+        let meet = |mine: &AtomicU32, other: &AtomicU32| {
+            let round = mine.fetch_add(1, Ordering::SeqCst) + 1;
+            let mut looks = 0_u32;
+            while other.load(Ordering::SeqCst) < round {
+                looks += 1;
+                if looks.is_multiple_of(1000) {
+                    std::thread::yield_now();
+                }
+            }
+        };
+        const ROUNDS: u32 = 50_000;
+        let mut wrong = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    meet(&beginner, &taker);
+                    advance_epoch();
+                    meet(&beginner, &taker);
+                }
+            });
+            for _ in 0..ROUNDS {
+                leave_the_hot_path();
+                meet(&taker, &beginner);
+                take_the_hot_path();
+                meet(&taker, &beginner);
+                wrong += u32::from(!is_last());
+            }
+        });
+        assert_eq!(wrong, 0);
+        leave_the_hot_path();
+        advance_epoch();
+        assert!(hot_path_is_left());
+        take_the_hot_path();
+        assert!(is_last());
+        // Once more changes nothing.
+        take_the_hot_path();
+        assert!(is_last());
+    }
 }
