@@ -1,11 +1,11 @@
 use std::sync::atomic::AtomicU64;
 
-use super::super::ticks::Clock;
+use super::super::ticks::{Clock, Timeline};
 use smallvec::SmallVec;
 use sntrace_format::record::{EVENT_WORDS_MAX, Event, write_event};
 
 use super::*;
-use crate::trace::{Exit, Item, Op};
+use crate::trace::{Batch, Exit, Item, Op};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 

@@ -26,6 +26,7 @@ mod fields;
 mod foreign;
 mod index;
 mod items;
+mod manner;
 mod model;
 mod owned;
 mod planes;
