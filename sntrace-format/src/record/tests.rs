@@ -1,5 +1,5 @@
 use super::*;
-use crate::stack::write_stack;
+use crate::stack::{STACK_FRAMES_MAX, write_stack};
 use proptest::prelude::*;
 
 fn slot() -> [AtomicU64; EVENT_WORDS_MAX as usize] {
