@@ -95,14 +95,15 @@ impl Image {
         }
     }
 
-    /// What the launcher says of the fence in front of the clock.
+    /// What the launcher says of the fence in front of the clock. Without a slot, as through the pipe, nobody
+    /// would ever judge: none, then.
     pub fn fence(&self) -> Fence {
         let Some(header) = self
             .board
             .load(Ordering::Acquire)
             .checked_sub(layout::ALIGNMENT)
         else {
-            return Fence::Unjudged;
+            return Fence::Needless;
         };
         // SAFETY: the board is inside the mapped segment, right behind its slot's header page.
         let header = unsafe { &*(header as *const ImageHeader) };
