@@ -147,7 +147,7 @@ const PLAIN_LENGTHS: &[u8; 128] = &{
 /// caller skips to the ring's end). Less work than [`decode`], which fails where this does.
 ///
 /// # Errors
-/// Anything that [`write_event`] and [`crate::control`] do not write.
+/// Anything that [`super::write_event`] and [`crate::control`] do not write.
 #[inline]
 pub fn length<W: Words + ?Sized>(words: &W) -> Result<(Op, usize), DecodeError> {
     let count = words.count();
@@ -201,7 +201,7 @@ fn listed(word: u64) -> Result<StackWord, DecodeError> {
 /// [`Record::Pad`] 1: the caller skips to the ring's end).
 ///
 /// # Errors
-/// Anything that [`write_event`] and [`crate::control`] do not write.
+/// Anything that [`super::write_event`] and [`crate::control`] do not write.
 #[inline]
 pub fn decode<W: Words + ?Sized>(words: &W) -> Result<(Record, usize), DecodeError> {
     let (op, taken) = length(words)?;
