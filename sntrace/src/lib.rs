@@ -9,6 +9,7 @@ pub mod analyze;
 pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod collect;
+pub mod diff;
 pub mod export;
 #[cfg(target_os = "linux")]
 pub mod launch;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::page::{Line, Span, Style, shortened};
 use crate::analyze::Callers;
+use crate::symbolize::is_start;
 use crate::trace::{SiteId, StackId, Tables};
 
 /// A function of a stack.
@@ -133,32 +134,6 @@ fn frame(tables: &Tables, site: SiteId, level: usize) -> FrameEntry {
 pub(super) fn base_name(path: &str) -> &str {
     let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
     if name.is_empty() { path } else { name }
-}
-
-/// Whether this is what the system and the language run before a program's or a thread's own code.
-fn is_start(function: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "_start",
-        "__libc_start_main",
-        "__libc_start_main_impl",
-        "__libc_start_call_main",
-        "__libc_start_main@@GLIBC_2.34",
-        "libc_start_main_stage2",
-        "start_thread",
-        "clone",
-        "clone3",
-        "__clone",
-        "__clone3",
-        "__clone_internal",
-        "thread_start",
-        "std::rt::lang_start",
-        "std::rt::lang_start_internal",
-        "std::sys::backtrace::__rust_begin_short_backtrace",
-        "std::sys_common::backtrace::__rust_begin_short_backtrace",
-    ];
-    // Rust's names may end in generic arguments.
-    let plain = function.split("::<").next().unwrap_or(function);
-    NAMES.contains(&plain)
 }
 
 #[cfg(test)]

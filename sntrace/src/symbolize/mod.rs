@@ -25,6 +25,7 @@ mod meter;
 mod modules;
 mod recorded;
 mod split;
+mod start;
 mod symbolizer;
 #[cfg(all(test, target_os = "linux"))]
 mod testing;
@@ -37,4 +38,5 @@ pub use demangle::demangle;
 pub use locate::Locator;
 pub use modules::{FileId, Located, ModuleMap};
 pub use recorded::{RecordedCaller, RecordedCallers};
+pub use start::is_start;
 pub use symbolizer::{Frame, Symbolizer};

@@ -23,7 +23,7 @@ use super::locate::Locator;
 use super::modules::{FileId, FileTable, ModuleMap};
 
 /// A function that covers an address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Frame {
     /// Demangled name. Untrusted text: what shows it escapes it.
     pub function: Option<Arc<str>>,

@@ -32,7 +32,7 @@ impl TracedFile {
 }
 
 /// A place in code: what a call returns to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Site {
     /// The file that has it; `None` where no file was mapped there (code that was generated).
     pub file: Option<FileNumber>,

@@ -252,6 +252,25 @@ pub enum Matched {
     Inlined(Vec<String>),
 }
 
+impl Matched {
+    /// Takes in how another part of the same site was found. The more telling way stays.
+    pub fn also(&mut self, other: Matched) {
+        fn union<T: PartialEq>(known: &mut Vec<T>, more: Vec<T>) {
+            for one in more {
+                if !known.contains(&one) {
+                    known.push(one);
+                }
+            }
+        }
+        match (&mut *self, other) {
+            (_, Matched::ByName) => {}
+            (Matched::Renamed(known), Matched::Renamed(more)) => union(known, more),
+            (Matched::Inlined(known), Matched::Inlined(more)) => union(known, more),
+            (_, other) => *self = other,
+        }
+    }
+}
+
 /// How to show a verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShowOptions {

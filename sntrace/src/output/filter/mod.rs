@@ -29,7 +29,7 @@ pub use parse::FilterError;
 
 use std::ops::RangeInclusive;
 
-use self::glob::Glob;
+pub(crate) use self::glob::Glob;
 use super::{Call, Process};
 use crate::trace::{Event, Op};
 
