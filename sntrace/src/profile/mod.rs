@@ -2,15 +2,19 @@
 //!
 //! A profile holds no events. Of one run it is made by [`Profile::of`]; several runs of the same program make one
 //! profile with a figure a run ([`Profile::add`]), which tells noise from change. It takes memory by distinct
-//! stacks, and little of it on disk: that is what a baseline is.
+//! stacks, and little of it on disk ([`write`]): that is what a baseline is.
 
+mod document;
 mod figures;
 mod merge;
+
+use serde::{Deserialize, Serialize};
 
 use crate::analyze::{Analysis, AnalysisOptions};
 use crate::trace::file::Recorded;
 use crate::trace::{Certificate, Recording, StackId, Tables, TraceError};
 
+pub use document::{is_profile, read, write};
 pub use figures::{Figures, Measured, Metric, Spread};
 
 /// See the module.
@@ -38,7 +42,8 @@ pub struct StackFigures {
 }
 
 /// Where a profile comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Origin {
     /// The program and its arguments, as given to sntrace.
     pub command: Vec<String>,
