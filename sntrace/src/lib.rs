@@ -15,6 +15,7 @@ pub mod export;
 pub mod launch;
 pub mod messages;
 pub mod output;
+mod page;
 pub mod present;
 pub mod profile;
 pub mod record;

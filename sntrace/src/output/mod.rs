@@ -15,6 +15,7 @@
 mod closing;
 pub(crate) mod event_object;
 pub(crate) mod number;
+pub(crate) mod pretty;
 pub(crate) mod sites;
 
 pub mod escape;

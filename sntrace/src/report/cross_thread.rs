@@ -5,12 +5,11 @@ use std::io;
 use serde::Serialize;
 
 use super::Source;
-use super::page::{Page, Span, Style};
-use super::quantity::{count, grouped, share, size};
 use super::sites::{self, SitesView, Subject, more_line};
-use super::table::{Side, Table};
 use super::threads::{ThreadName, name_of};
 use crate::analyze::Counts;
+use crate::page::quantity::{count, grouped, share, size};
+use crate::page::{Page, Side, Span, Style, Table};
 
 /// Blocks that went from one thread to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::Source;
 use super::frames::StackFrames;
-use super::page::{Line, Page, Span, Style};
-use super::quantity::{count, duration, size};
 use super::sites::{CallerEntry, caller};
 use super::sites::{caller_cell, more_line, stack_frames};
 use super::threads::{ThreadName, name_of};
 use crate::analyze::{Call, Misuse, MisuseCase, MisuseKind};
+use crate::page::quantity::{count, duration, size};
+use crate::page::{Line, Page, Span, Style};
 
 /// A call that a mistake consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,9 +4,9 @@
 //! inside it are wrappers, which are counted and not listed, and so is what every program starts
 //! with outside of `main`.
 
+use crate::page::{Line, Span, Style, shortened};
 use serde::Serialize;
 
-use super::page::{Line, Span, Style, shortened};
 use crate::analyze::Callers;
 use crate::symbolize::is_start;
 use crate::trace::{SiteId, StackId, Tables};

@@ -1,17 +1,16 @@
 //! A report for scripts: one document, every number exact, every name whole.
 //!
 //! Names come from the traced program, and a JSON file is looked at in terminals: characters that
-//! are not drawn themselves stand as JSON's escapes, as in all JSON that sntrace writes ([`escape`]).
+//! are not drawn themselves stand as JSON's escapes, as in all JSON that sntrace writes ([`pretty`]).
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
-use serde_json::ser::{Formatter, PrettyFormatter};
 
 use super::{ReportOptions, Section, Source};
 use crate::analyze::Analysis;
-use crate::output::escape;
+use crate::output::pretty;
 use crate::trace::{Certificate, Recording};
 
 /// What `format` says.
@@ -87,72 +86,5 @@ pub fn json(
             options,
         }),
     };
-    let formatter = Visible(PrettyFormatter::new());
-    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, formatter);
-    document.serialize(&mut serializer)?;
-    out.write_all(b"\n")?;
-    out.flush()
-}
-
-/// Pretty, and safe to show.
-struct Visible(PrettyFormatter<'static>);
-
-impl Formatter for Visible {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        if !fragment.chars().any(escape::is_hidden) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut quoted = Vec::new();
-        escape::json(&mut quoted, fragment);
-        // The quotes are written already.
-        writer.write_all(quoted.get(1..quoted.len() - 1).unwrap_or(&[]))
-    }
-
-    fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_array(writer)
-    }
-
-    fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_array(writer)
-    }
-
-    fn begin_array_value<W: ?Sized + Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        self.0.begin_array_value(writer, first)
-    }
-
-    fn end_array_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_array_value(writer)
-    }
-
-    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_object(writer)
-    }
-
-    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_object(writer)
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        self.0.begin_object_key(writer, first)
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_object_value(writer)
-    }
-
-    fn end_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_object_value(writer)
-    }
+    pretty::write(&document, out)
 }

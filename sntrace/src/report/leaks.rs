@@ -5,10 +5,10 @@ use std::io;
 use serde::Serialize;
 
 use super::Source;
-use super::page::{Page, Style};
-use super::quantity::{count, size};
 use super::sites::{self, SitesView, Subject};
 use crate::analyze::Counts;
+use crate::page::quantity::{count, size};
+use crate::page::{Page, Style};
 
 /// A line of a suppression file and what it suppressed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -7,14 +7,13 @@ use serde::Serialize;
 
 use super::Source;
 use super::frames::StackFrames;
-use super::page::{Line, Page, Span, Style};
-use super::quantity::{count, duration, grouped, share};
 use super::sites::{
     CallerEntry, STACK_INDENT, caller, caller_cell, more_line, stack_frames, under,
 };
 use super::sizes::histogram_bar;
-use super::table::{Side, Table};
 use crate::analyze::{CallerId, StackTotals};
+use crate::page::quantity::{count, duration, grouped, share};
+use crate::page::{Line, Page, Side, Span, Style, Table};
 use crate::trace::StackId;
 
 /// Blocks that lived between two powers of ten of nanoseconds.

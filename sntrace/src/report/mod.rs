@@ -14,14 +14,11 @@ mod json;
 mod leaks;
 mod lifetimes;
 mod modules;
-mod page;
 mod processes;
-mod quantity;
 mod realloc;
 mod sites;
 mod sizes;
 mod summary;
-mod table;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -31,8 +28,8 @@ use std::str::FromStr;
 
 use crate::analyze::Analysis;
 use crate::output::Colour;
+use crate::page::{self, Page, Style, quantity};
 use crate::trace::{Certificate, Recording};
-use page::{Page, Style};
 
 pub use json::json;
 

@@ -5,11 +5,10 @@ use std::io;
 use serde::Serialize;
 
 use super::Source;
-use super::page::{Page, Span, Style};
-use super::quantity::{grouped, share, size};
 use super::sites::more_line;
-use super::table::{Side, Table};
 use crate::analyze::{Counts, ModuleTotals};
+use crate::page::quantity::{grouped, share, size};
+use crate::page::{Page, Side, Span, Style, Table};
 
 /// What the code of a module asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

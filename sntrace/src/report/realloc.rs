@@ -7,13 +7,12 @@ use serde::Serialize;
 
 use super::Source;
 use super::frames::StackFrames;
-use super::page::{Line, Page, Span, Style};
-use super::quantity::{count, grouped, size};
 use super::sites::{
     CallerEntry, STACK_INDENT, caller, caller_cell, more_line, stack_frames, under,
 };
-use super::table::{Side, Table};
 use crate::analyze::{CallerId, Regrowth};
+use crate::page::quantity::{count, grouped, size};
+use crate::page::{Line, Page, Side, Span, Style, Table};
 use crate::trace::StackId;
 
 /// The chains that began at a stack.

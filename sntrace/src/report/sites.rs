@@ -8,10 +8,9 @@ use serde::Serialize;
 use super::Source;
 use super::cross_thread::CallersOnly;
 use super::frames::{StackFrames, base_name};
-use super::page::{Line, Page, Span, Style};
-use super::quantity::{count, grouped, share, size};
-use super::table::{Side, Table};
 use crate::analyze::{CallerId, Counts};
+use crate::page::quantity::{count, grouped, share, size};
+use crate::page::{Line, Page, Side, Span, Style, Table};
 use crate::trace::StackId;
 
 /// A function that is a caller.

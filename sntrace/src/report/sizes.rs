@@ -5,10 +5,9 @@ use std::io;
 use serde::Serialize;
 
 use super::Source;
-use super::page::{Page, Span, Style};
-use super::quantity::{grouped, share, size};
-use super::table::{Side, Table};
 use crate::analyze::Counts;
+use crate::page::quantity::{grouped, share, size};
+use crate::page::{Page, Side, Span, Style, Table};
 
 /// Allocations whose sizes lie between two powers of two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -5,11 +5,11 @@ use std::io;
 use serde::Serialize;
 
 use super::leaks::{self, LeaksView};
-use super::page::{Page, Span, Style};
-use super::quantity::{count, duration, grouped, share, size};
 use super::sites::{self, SitesView};
 use super::{Source, View, errors};
 use crate::output::Summary;
+use crate::page::quantity::{count, duration, grouped, share, size};
+use crate::page::{Page, Span, Style};
 
 /// The heap over time: what was live, bucket by bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

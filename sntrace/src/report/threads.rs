@@ -5,11 +5,10 @@ use std::io;
 use serde::Serialize;
 
 use super::Source;
-use super::page::{Page, Span, Style};
-use super::quantity::{duration, grouped, size};
 use super::sites::more_line;
-use super::table::{Side, Table};
 use crate::analyze::{Counts, ThreadTotals};
+use crate::page::quantity::{duration, grouped, size};
+use crate::page::{Page, Side, Span, Style, Table};
 
 /// Which thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -4,11 +4,11 @@ use std::io;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::page::{Line, Page, Span, Style, shortened};
+use super::sheet::{Line, Page, Span, Style, shortened};
 
 /// On which side of its column a text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Left,
     /// Numbers: their units line up.
     Right,
@@ -20,7 +20,7 @@ struct Row {
 }
 
 /// Rows under titles. What a row has below it is shown indented.
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: Vec<(&'static str, Side)>,
     rows: Vec<Row>,
 }

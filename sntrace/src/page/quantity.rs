@@ -4,7 +4,7 @@
 //! the JSON form.
 
 /// `512 B`, `1.2 MiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
     }
@@ -21,10 +21,10 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-pub(super) use crate::output::grouped;
+pub(crate) use crate::output::grouped;
 
 /// `1 block`, `1,234 blocks`.
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = match noun {
         "process" => "processes",
         _ if number == 1 => noun,
@@ -38,7 +38,7 @@ pub(super) fn count(number: u64, noun: &str) -> String {
 }
 
 /// A part of a whole: `45.1%`; nothing where there is no whole.
-pub(super) fn share(part: u64, whole: u64) -> String {
+pub(crate) fn share(part: u64, whole: u64) -> String {
     match whole {
         0 => String::new(),
         _ => format!("{:.1}%", part as f64 * 100.0 / whole as f64),
@@ -46,7 +46,7 @@ pub(super) fn share(part: u64, whole: u64) -> String {
 }
 
 /// A time in the unit that suits it: `850 ns`, `12.3 µs`, `4.5 ms`, `1.234 s`, `12 min 5 s`.
-pub(super) fn duration(nanoseconds: u64) -> String {
+pub(crate) fn duration(nanoseconds: u64) -> String {
     let value = nanoseconds as f64;
     match nanoseconds {
         0..1_000 => format!("{nanoseconds} ns"),

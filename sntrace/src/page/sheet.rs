@@ -11,7 +11,7 @@ use crate::output::{Colour, escape};
 
 /// How a text looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     #[default]
     Plain,
     /// What is looked for first.
@@ -41,7 +41,7 @@ impl Style {
 
 /// A text and how it looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     pub style: Style,
     pub text: String,
 }
@@ -61,10 +61,10 @@ impl Span {
 }
 
 /// A line, span by span.
-pub(super) type Line = Vec<Span>;
+pub(crate) type Line = Vec<Span>;
 
 /// See the module.
-pub(super) struct Page<'a> {
+pub(crate) struct Page<'a> {
     out: &'a mut dyn Write,
     width: usize,
     colour: Colour,
@@ -186,7 +186,7 @@ fn tail(text: &str, room: usize) -> &str {
 
 /// A name in at most so many columns: what is too long loses its middle, as both ends of a C++ name
 /// tell more than what is between.
-pub(super) fn shortened(name: &str, room: usize) -> String {
+pub(crate) fn shortened(name: &str, room: usize) -> String {
     if name.width() <= room {
         return name.to_owned();
     }
