@@ -17,6 +17,7 @@ packages=(
     valgrind                            # a witness of the counts; the other is in libc6 itself
     heaptrack golang-go nodejs          # readers of exports: heaptrack_print, go tool pprof,
     protobuf-compiler                   # DHAT's viewer, protobuf without a schema
+    libxml2-utils                       # xmllint: a JUnit report by its XML schema
     libunwind-dev                       # a second opinion on stacks
     python3 sqlite3 git xz-utils perl   # real programs
     bsdutils util-linux procps          # script, setarch, ps

@@ -20,6 +20,8 @@ pub(crate) enum Style {
     Dim,
     /// What is wrong.
     Red,
+    /// What is as it should be.
+    Green,
     /// What one should know.
     Yellow,
     /// Drawings.
@@ -33,6 +35,7 @@ impl Style {
             Style::Bold => "\x1b[1m",
             Style::Dim => "\x1b[2m",
             Style::Red => "\x1b[31m",
+            Style::Green => "\x1b[32m",
             Style::Yellow => "\x1b[33m",
             Style::Cyan => "\x1b[36m",
         }

@@ -131,7 +131,7 @@ fn frame(tables: &Tables, site: SiteId, level: usize) -> FrameEntry {
 }
 
 /// The last part of a path, of either kind.
-pub(super) fn base_name(path: &str) -> &str {
+pub(crate) fn base_name(path: &str) -> &str {
     let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
     if name.is_empty() { path } else { name }
 }

@@ -31,6 +31,7 @@ use crate::output::Colour;
 use crate::page::{self, Page, Style, quantity};
 use crate::trace::{Certificate, Recording};
 
+pub(crate) use frames::base_name;
 pub use json::json;
 
 /// A part of a report.

@@ -5,11 +5,29 @@
 //! Everything is worked out before: a format chooses, rounds, escapes and writes, and decides nothing. Names and
 //! paths come from the traced programs and are not escaped here.
 
+mod format;
+mod github;
+mod gitlab;
+mod identity;
+mod json;
+mod junit;
+mod markdown;
+mod places;
+#[cfg(test)]
+mod samples;
+mod sarif;
+#[cfg(test)]
+mod tests;
+mod text;
+mod wording;
+
 use std::path::PathBuf;
 
 use crate::output::Colour;
 use crate::profile::{Measured, Metric, Spread};
 use crate::trace::Certificate;
+
+pub use format::{Format, write};
 
 /// See the module.
 #[derive(Clone, Debug)]
