@@ -25,6 +25,8 @@ const SITES: usize = 3;
 const FAILURES: usize = 5;
 /// Columns of a name.
 const NAME: usize = 160;
+/// Columns of a sentence, which may have several names in it.
+const SENTENCE: usize = 600;
 
 pub(super) fn write(
     verdict: &Verdict,
@@ -37,21 +39,24 @@ pub(super) fn write(
         (_, true) => "✅ ",
         (_, false) => "❌ ",
     };
-    comment.block(&format!(
-        "### {mark}{}: {}\n",
-        wording::speaker(verdict),
-        wording::result(verdict)
-    ));
+    comment.block(
+        "headline",
+        &format!(
+            "### {mark}{}: {}\n",
+            wording::speaker(verdict),
+            wording::result(verdict)
+        ),
+    );
     let failed: Vec<&Judged> = verdict.rules.iter().filter(|rule| rule.failed()).collect();
     if let Some(worst) = failed.first() {
-        comment.block(&format!("\n{}.\n", plain(&worst.sentence)));
+        comment.block("sentence", &format!("\n{}.\n", plain(&worst.sentence)));
     }
-    comment.block(&totals(verdict));
+    comment.block("table", &totals(verdict));
     for note in &verdict.notes {
-        comment.block(&format!("\n> {}\n", plain(note)));
+        comment.block("note", &format!("\n> {}\n", plain(note)));
     }
     for rule in &failed {
-        comment.block(&failed_rule(verdict, rule));
+        comment.block("failed rule", &failed_rule(verdict, rule));
     }
     let blamed = blamed_sites(verdict, &failed);
     let stacks: Vec<_> = blamed
@@ -103,10 +108,10 @@ impl Comment {
     }
 
     /// A part that stands alone.
-    fn block(&mut self, block: &str) {
+    fn block(&mut self, noun: &'static str, block: &str) {
         match self.takes(block) {
             true => self.text += block,
-            false => self.leave_out(1, "paragraph"),
+            false => self.leave_out(1, noun),
         }
     }
 
@@ -233,15 +238,12 @@ fn states(verdict: &Verdict, site: &SiteChange) -> Vec<String> {
 
 /// Each once, the worst first.
 fn blamed_sites<'a>(verdict: &'a Verdict, failed: &[&Judged]) -> Vec<&'a SiteChange> {
-    let mut places: Vec<usize> = Vec::new();
+    let mut unseen: Vec<Option<&SiteChange>> = verdict.sites.iter().map(Some).collect();
     let failures = failed.iter().flat_map(|rule| &rule.failures);
-    for &at in failures.flat_map(|failure| &failure.sites) {
-        if !places.contains(&at) {
-            places.push(at);
-        }
-    }
-    let sites = places.iter().filter_map(|&at| verdict.sites.get(at));
-    sites.collect()
+    failures
+        .flat_map(|failure| &failure.sites)
+        .filter_map(|&at| unseen.get_mut(at)?.take())
+        .collect()
 }
 
 /// A stack in lines, escaped as text is.
@@ -315,7 +317,7 @@ fn code(name: &str) -> String {
 
 /// A sentence without markup in it, that mentions nobody.
 fn plain(text: &str) -> String {
-    let text = escape::shown(text);
+    let text = shortened(&escape::shown(text), SENTENCE);
     let mut plain = String::with_capacity(text.len());
     let mut before = ' ';
     let mut rest = text.chars().peekable();
@@ -366,13 +368,13 @@ mod tests {
     #[test]
     fn a_comment_counts_what_it_has_no_room_for() {
         let mut comment = Comment::default();
-        comment.block("begin\n");
+        comment.block("headline", "begin\n");
         comment.folded("Long", "stack", 9, &vec!["x".repeat(20_000); 5]);
         comment.folded("More", "site", 2, &vec!["y".repeat(50_000); 2]);
-        comment.block(&"z".repeat(LIMIT));
+        comment.block("note", &"z".repeat(LIMIT));
         let text = comment.finished();
         assert!(text.len() <= LIMIT);
         assert!(text.contains("\n… and 7 stacks more\n\n</details>\n"));
-        assert!(text.ends_with("a comment has a limit: 3 stacks, 2 sites, 1 paragraph.*\n"));
+        assert!(text.ends_with("a comment has a limit: 3 stacks, 2 sites, 1 note.*\n"));
     }
 }

@@ -295,6 +295,7 @@ fn a_comment_stays_below_the_limit_however_much_there_is_to_say() {
     assert!(text.len() < 60_000, "{}", text.len());
     assert!(text.starts_with("### ❌ sntrace diff: failed: 302 of 303 rules\n"));
     assert!(text.contains("*Left out, as a comment has a limit: "));
+    assert!(text.contains("| `std::vector<int>::reserve`"));
     assert_eq!(
         text.matches("<details>").count(),
         text.matches("</details>").count()
