@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod analyze;
+pub mod check;
 pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod collect;

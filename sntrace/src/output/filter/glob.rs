@@ -11,14 +11,26 @@ pub struct Glob {
 }
 
 impl Glob {
+    /// Any text is a pattern; one without `*` and `?` matches itself.
+    #[must_use]
     pub fn new(pattern: String) -> Glob {
         Glob { pattern }
     }
 
+    /// As it was written.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Whether it can only match a path with folders.
+    #[must_use]
     pub fn has_slash(&self) -> bool {
         self.pattern.contains(['/', '\\'])
     }
 
+    /// Whether the whole name is what the pattern describes.
+    #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let (mut pattern, mut rest) = (self.pattern.chars(), name.chars());
         // After the last `*`, and what it has not swallowed yet.

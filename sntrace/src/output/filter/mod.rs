@@ -24,12 +24,14 @@
 
 mod glob;
 mod parse;
+mod unit;
 
+pub use glob::Glob;
 pub use parse::FilterError;
+pub(crate) use unit::shift_of;
 
 use std::ops::RangeInclusive;
 
-pub(crate) use self::glob::Glob;
 use super::{Call, Process};
 use crate::trace::{Event, Op};
 

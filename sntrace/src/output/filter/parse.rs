@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 
 use super::glob::Glob;
+use super::unit::shift_of;
 use super::{Filter, Name, NameTerm, Number, NumberTerm, Sense, bit};
 use crate::output::escape;
 use crate::trace::Op;
@@ -263,12 +264,10 @@ const NOTHING: RangeInclusive<u64> = 1..=0;
 fn number(text: &str, what: Number) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, unit) = text.split_at(digits);
-    let shift = match (unit.to_ascii_lowercase().as_str(), what) {
-        ("", _) => 0,
-        ("k" | "kb" | "kib", Number::Size) => 10,
-        ("m" | "mb" | "mib", Number::Size) => 20,
-        ("g" | "gb" | "gib", Number::Size) => 30,
-        _ => return None,
+    let shift = match what {
+        Number::Size => shift_of(unit)?,
+        Number::Tid | Number::Pid if unit.is_empty() => 0,
+        Number::Tid | Number::Pid => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
