@@ -137,6 +137,13 @@ impl Figure {
         self.amount as u128 * PARTS > limit.millionths.saturating_mul(self.calls as u128)
     }
 
+    /// Which of two is more.
+    #[must_use]
+    pub fn compare(self, other: Figure) -> std::cmp::Ordering {
+        let product = |amount: u64, calls: u64| u128::from(amount) * u128::from(calls);
+        product(self.amount, other.calls).cmp(&product(other.amount, self.calls))
+    }
+
     /// The lowest limit, to the millionth, that leaves this margin above the figure.
     #[must_use]
     pub const fn with_margin(self, margin: Margin) -> Limit {

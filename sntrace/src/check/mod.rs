@@ -2,8 +2,8 @@
 //!
 //! A budget is a TOML file. [`Budget::parse`] reads it into a model that says where everything stands, or
 //! into an error that says where and what is wrong; [`Budget::updated`] writes today's figures into it
-//! with everything else as it is; [`fresh`] writes the first one. Nothing here knows traces: what was
-//! measured comes as a [`Figure`], and a bound compares it exactly.
+//! with everything else as it is; [`fresh`] writes the first one. What was
+//! measured comes as a [`Figure`], and a bound compares it exactly; [`Budget::judge`] works both out for a run.
 //!
 //! ```toml
 #![doc = include_str!("example.toml")]
@@ -26,8 +26,10 @@
 //! `docs/budget.md` tells users the same.
 
 mod budget;
+mod calls;
 mod error;
 mod fresh;
+mod judge;
 mod limit;
 mod near;
 mod parse;
@@ -40,7 +42,9 @@ mod tests;
 pub use budget::{
     AllowedLeak, BUDGET_VERSION, Bound, Bounded, Budget, Entry, Measure, Place, Scope, Zone,
 };
+pub use calls::{Calls, Count};
 pub use error::{BudgetError, Problem};
 pub use fresh::{Facts, fresh};
+pub use judge::{Evidence, UnjudgedError};
 pub use limit::{Figure, Limit, Margin};
 pub use update::Updated;

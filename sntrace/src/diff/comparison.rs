@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 
-use super::names::{NameId, Names, Vocabulary, module_stem};
+use super::names::{NameId, Names, Vocabulary};
 use super::paths::{PathId, Paths};
 use super::side::{Manner, Sites};
 use super::{inlined, renamed};
 use crate::profile::{Figures, Measured, Profile};
-use crate::trace::StackId;
 use crate::trace::file::StacksTaken;
+use crate::trace::{StackId, Tables};
 use crate::verdict::Matched;
 
 /// How a site is looked for on the other side.
@@ -155,20 +155,37 @@ impl<'a> Comparison<'a> {
         innermost.map_or("???", |name| self.names.text(name))
     }
 
-    /// The module of that function, by the name that its versions have in common; empty where none is known.
+    /// Path of the module that has that function; empty where none is known.
     #[must_use]
-    pub fn module(&self, pair: &Pair) -> &str {
-        let of = |profile: &'a Profile, part: &Part| {
-            let tables = &profile.tables;
-            // The caller's, which is a frame further out where wrappers stand in another module.
-            let stack = super::stacks::caller_place(tables, part.stack);
-            let file = stack.and_then(|(site, _)| tables.file_of(site));
-            file.map_or("", |file| module_stem(&file.path))
+    pub fn module_path(&self, pair: &Pair) -> &str {
+        let Some((tables, stack)) = self.tables_of(pair) else {
+            return "";
         };
+        let place = super::stacks::caller_place(tables, stack);
+        let file = place.and_then(|(site, _)| tables.file_of(site));
+        file.map_or("", |file| &file.path)
+    }
+
+    /// File names of all modules on a pair's stack, each once.
+    #[must_use]
+    pub fn modules(&self, pair: &Pair) -> Vec<&str> {
+        let Some((tables, stack)) = self.tables_of(pair) else {
+            return Vec::new();
+        };
+        let files = tables.stacks.frames(stack);
+        let files = files.filter_map(|site| tables.file_of(site));
+        let mut names: Vec<_> = files.map(|file| file.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The stack that stands for a pair, with its tables: the head's, or where it has none, the base's.
+    fn tables_of(&self, pair: &Pair) -> Option<(&'a Tables, StackId)> {
         match (&pair.head, &pair.base, self.base) {
-            (Some(part), ..) => of(self.head, part),
-            (None, Some(part), Some(base)) => of(base, part),
-            _ => "",
+            (Some(part), ..) => Some((&self.head.tables, part.stack)),
+            (None, Some(part), Some(base)) => Some((&base.tables, part.stack)),
+            _ => None,
         }
     }
 

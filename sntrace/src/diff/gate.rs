@@ -81,7 +81,12 @@ pub fn compose(
             let (base, head) = (pair.base_figures(), pair.head_figures());
             base.get(metric).median.abs_diff(head.get(metric).median)
         };
-        (apart(Metric::Bytes), apart(Metric::Allocations))
+        let bytes = [Metric::Bytes, Metric::PeakBytes, Metric::LeakedBytes];
+        let blocks = [Metric::Allocations, Metric::TemporaryAllocations];
+        (
+            bytes.into_iter().map(apart).max(),
+            blocks.into_iter().map(apart).max(),
+        )
     };
     changed.sort_by_cached_key(|at| (Reverse(by(at)), *at));
     listed.extend(changed);

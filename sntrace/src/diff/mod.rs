@@ -11,12 +11,12 @@ mod comparison;
 mod gate;
 mod inlined;
 mod judge;
-mod names;
+pub(crate) mod names;
 mod notes;
-mod paths;
+pub(crate) mod paths;
 mod renamed;
 mod rule;
-mod side;
+pub(crate) mod side;
 mod stacks;
 mod sums;
 #[cfg(test)]
@@ -24,7 +24,6 @@ mod tests;
 
 pub use comparison::{Comparison, Matching, Pair, Part};
 pub use gate::{Named, compose, missing_events, verdict};
-pub use judge::{JudgeError, JudgeOptions, blamed, growth};
-pub use names::module_stem;
+pub use judge::{JudgeError, JudgeOptions, blamed, growth, judge};
 pub use rule::{Limit, Rule, RuleError};
 pub use sums::{Scope, Sum};

@@ -1,9 +1,12 @@
 //! What a reader must know to trust a comparison.
 
+use std::collections::BTreeSet;
+
 use super::comparison::Comparison;
 use super::gate::Named;
 use crate::output::grouped;
 use crate::trace::file::StacksTaken;
+use crate::verdict::Matched;
 
 /// Notes on two sides, or on one.
 pub(super) fn of(
@@ -17,8 +20,42 @@ pub(super) fn of(
     }
     if let Some(base) = base {
         between(base, head, comparison, &mut notes);
+        matched(comparison, &mut notes);
     }
     notes
+}
+
+/// Functions that are listed; what is beyond is counted.
+const LISTED_MAX: usize = 8;
+
+/// What was found again by another name, also where its figures are the same.
+fn matched(comparison: &Comparison<'_>, notes: &mut Vec<String>) {
+    let (mut renamed, mut inlined) = (BTreeSet::new(), BTreeSet::new());
+    for pair in &comparison.pairs {
+        match &pair.matched {
+            Matched::ByName => {}
+            Matched::Renamed(names) => renamed.extend(names),
+            Matched::Inlined(names) => inlined.extend(names),
+        }
+    }
+    let mut say = |what: Vec<String>, how: &str| {
+        let more = what.len().saturating_sub(LISTED_MAX);
+        for text in what.into_iter().take(LISTED_MAX) {
+            notes.push(text);
+        }
+        match more {
+            0 => {}
+            1 => notes.push(format!("1 more function was {how}")),
+            more => notes.push(format!("{more} more functions were {how}")),
+        }
+    };
+    let renamed = renamed.into_iter();
+    let renamed = renamed.map(|(old, new)| format!("renamed: '{old}' is '{new}' in the head"));
+    say(renamed.collect(), "renamed");
+    let inlined = inlined.into_iter();
+    let inlined =
+        inlined.map(|name| format!("inlined in one of both, without debug information: '{name}'"));
+    say(inlined.collect(), "inlined in one of both");
 }
 
 fn own(side: Named<'_>, notes: &mut Vec<String>) {

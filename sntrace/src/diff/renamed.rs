@@ -5,7 +5,7 @@
 //! all stacks say the same, and where more than the place speaks for it: other functions further in that are
 //! still the same, several stacks, equal figures, or names that are alike. Otherwise a function that went away
 //! and another that came would be taken for one. Each rename that is known makes others clearer, so it is looked
-//! again until nothing new comes.
+//! again until nothing new comes. A function that was split in two, or two that became one, are found likewise.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,72 +19,57 @@ const ROUNDS_MAX: usize = 8;
 /// Names as much alike as this are believed to be one without more evidence: the share of common pairs of letters.
 const LIKENESS_MIN: f64 = 0.5;
 
+/// Functions that follow one another and that one side alone has. Mostly it is one; where a function was split, or two were
+/// made one, the sides have different numbers of them.
+type Run = Vec<NameId>;
+/// A path with holes where such runs are.
+type Pattern = Vec<Option<NameId>>;
+/// Old runs by the new ones that they became.
+type Renames = BTreeMap<Run, Run>;
+
 /// Finds renames, and joins the pairs that they explain.
 pub(super) fn find(comparison: &mut Comparison<'_>) {
+    let search = Search::of(comparison);
+    let mut renames = Renames::new();
     for _ in 0..ROUNDS_MAX {
-        let found = Search::of(comparison).renames();
-        let new: Vec<_> = found
-            .into_iter()
-            .filter(|(old, _)| !comparison.renames.contains_key(old))
-            .collect();
-        if new.is_empty() {
-            return;
+        let found = search.renames(&renames);
+        if found.is_empty() {
+            break;
         }
-        comparison.renames.extend(new);
-        apply(comparison);
+        renames.extend(found);
     }
-}
-
-/// Joins each base site whose functions were renamed with the head's site of the new names.
-fn apply(comparison: &mut Comparison<'_>) {
-    let heads: HashMap<_, _> = numbered(comparison, |pair| pair.head.is_some())
-        .map(|(at, pair)| (pair.path, at))
-        .collect();
-    let gone: Vec<_> = numbered(comparison, |pair| pair.head.is_none())
-        .map(|(at, pair)| (at, comparison.paths.inwards(pair.path)))
-        .collect();
-    for (at, functions) in gone {
-        let mut renamed = Vec::new();
-        let names = functions.iter().map(|old| {
-            let new = comparison.renames.get(old).copied();
-            if let Some(new) = new {
-                renamed.push((*old, new));
-            }
-            new.unwrap_or(*old)
+    let joins = search.joins(&renames);
+    for (from, to, matched) in joins {
+        comparison.join(from, to, matched);
+    }
+    let single = renames
+        .iter()
+        .filter_map(|(old, new)| match (&old[..], &new[..]) {
+            ([old], [new]) => Some((*old, *new)),
+            _ => None,
         });
-        let path = comparison.paths.find(names.collect::<Vec<_>>());
-        let Some(&head) = path.and_then(|path| heads.get(&path)) else {
-            continue;
-        };
-        let text = |name| comparison.names.text(name).to_owned();
-        let words = renamed.iter().map(|&(old, new)| (text(old), text(new)));
-        let matched = Matched::Renamed(words.collect());
-        comparison.join(at, head, matched);
-    }
+    comparison.renames.extend(single);
     comparison.sweep();
 }
 
-fn numbered<'a>(
-    comparison: &'a Comparison<'_>,
-    wanted: impl Fn(&Pair) -> bool + 'a,
-) -> impl Iterator<Item = (usize, &'a Pair)> + 'a {
-    let pairs = comparison.pairs.iter().enumerate();
-    pairs.filter(move |(_, pair)| wanted(pair))
+/// A site that one side alone has, and what is in the holes of its pattern.
+struct Candidate {
+    /// Which of the comparison's pairs it is.
+    pair: usize,
+    holes: Vec<Run>,
+    figures: Figures,
 }
 
-/// A path with holes where one side alone has the name.
-type Pattern = Vec<Option<NameId>>;
-
-/// A site that one side has, as a pattern and what is in its holes.
-struct Candidate {
-    holes: Vec<NameId>,
-    figures: Figures,
+/// Both sides' sites of a pattern.
+#[derive(Default)]
+struct Place {
+    old: Vec<Candidate>,
+    new: Vec<Candidate>,
 }
 
 struct Search<'c, 'p> {
     comparison: &'c Comparison<'p>,
-    gone: HashSet<NameId>,
-    new: HashSet<NameId>,
+    places: BTreeMap<Pattern, Place>,
 }
 
 /// What speaks for a rename.
@@ -99,155 +84,203 @@ impl<'c, 'p> Search<'c, 'p> {
     fn of(comparison: &'c Comparison<'p>) -> Self {
         let used = |side: fn(&Pair) -> bool| -> HashSet<NameId> {
             let pairs = comparison.pairs.iter().filter(|pair| side(pair));
-            pairs
-                .flat_map(|pair| comparison.paths.outwards(pair.path))
+            let paths = pairs.map(|pair| pair.path);
+            paths
+                .flat_map(|path| comparison.paths.outwards(path))
                 .collect()
         };
-        // A pair of both sides has its head's path: what was renamed there is known.
-        let base = used(|pair| pair.base.is_some() && pair.matched == Matched::ByName);
+        let base = used(|pair| pair.base.is_some());
         let head = used(|pair| pair.head.is_some());
-        let known: HashSet<NameId> = comparison.renames.values().copied().collect();
-        let new = head.difference(&base).copied();
-        Search {
-            comparison,
-            gone: base.difference(&head).copied().collect(),
-            new: new.filter(|name| !known.contains(name)).collect(),
-        }
-    }
-
-    /// Old names by their new ones, of all that is believed.
-    fn renames(&self) -> Vec<(NameId, NameId)> {
-        let mut votes: BTreeMap<(NameId, NameId), Evidence> = BTreeMap::new();
-        let base = self.candidates(|pair| pair.head.is_none(), &self.gone);
-        let head = self.candidates(|pair| pair.base.is_none(), &self.new);
-        for (pattern, old) in &base {
-            if let Some(new) = head.get(pattern) {
-                self.vote(pattern, old, new, &mut votes);
-            }
-        }
-        let supported = |(old, new): (NameId, NameId), evidence: &Evidence| {
-            evidence.telling || evidence.stacks > 1 || self.alike(old, new) >= LIKENESS_MIN
-        };
-        let (mut of_old, mut of_new) = (HashMap::new(), HashMap::new());
-        for (old, new) in votes.keys() {
-            *of_old.entry(*old).or_insert(0) += 1;
-            *of_new.entry(*new).or_insert(0) += 1;
-        }
-        let found = votes.iter().filter(|&(names, evidence)| {
-            of_old[&names.0] == 1 && of_new[&names.1] == 1 && supported(*names, evidence)
-        });
-        found.map(|(names, _)| *names).collect()
-    }
-
-    fn candidates(
-        &self,
-        side: impl Fn(&Pair) -> bool,
-        alone: &HashSet<NameId>,
-    ) -> BTreeMap<Pattern, Vec<Candidate>> {
-        let mut found: BTreeMap<Pattern, Vec<Candidate>> = BTreeMap::new();
-        for pair in self.comparison.pairs.iter().filter(|pair| side(pair)) {
-            let mut holes = Vec::new();
-            let functions = self.comparison.paths.inwards(pair.path);
-            let renames = &self.comparison.renames;
-            let pattern = functions.into_iter().map(|name| {
-                // What is known to be renamed is looked at by its new name.
-                let name = match pair.head.is_none() {
-                    true => renames.get(&name).copied().unwrap_or(name),
-                    false => name,
-                };
-                let hole = alone.contains(&name);
-                if hole {
-                    holes.push(name);
-                }
-                (!hole).then_some(name)
-            });
-            let pattern: Pattern = pattern.collect();
-            if holes.is_empty() {
+        let mut places: BTreeMap<Pattern, Place> = BTreeMap::new();
+        for (at, pair) in comparison.pairs.iter().enumerate() {
+            let (part, other) = match (&pair.base, &pair.head) {
+                (Some(part), None) => (part, &head),
+                (None, Some(part)) => (part, &base),
+                _ => continue,
+            };
+            let functions = comparison.paths.inwards(pair.path);
+            let (pattern, holes) = pattern(&functions, |name| !other.contains(&name));
+            // Where nothing of a stack is on the other side, nothing speaks for anything.
+            if holes.is_empty() || pattern.iter().all(Option::is_none) {
                 continue;
             }
-            let part = pair.head.as_ref().or(pair.base.as_ref());
-            let figures = part.and_then(|part| part.runs.first().copied());
-            found.entry(pattern).or_default().push(Candidate {
+            let candidate = Candidate {
+                pair: at,
                 holes,
-                figures: figures.unwrap_or_default(),
-            });
+                figures: part.runs.first().copied().unwrap_or_default(),
+            };
+            let place = places.entry(pattern).or_default();
+            match pair.head {
+                None => place.old.push(candidate),
+                Some(_) => place.new.push(candidate),
+            }
+        }
+        places.retain(|_, place| !place.old.is_empty() && !place.new.is_empty());
+        Search { comparison, places }
+    }
+
+    /// Renames beyond the known ones that are believed.
+    fn renames(&self, known: &Renames) -> Vec<(Run, Run)> {
+        let taken: HashSet<&Run> = known.values().collect();
+        let mut votes: BTreeMap<(&Run, &Run), Evidence> = BTreeMap::new();
+        for (pattern, place) in &self.places {
+            // Functions further in that both sides have: the old and the new one call the same.
+            let further_in = pattern.last().is_some_and(Option::is_some);
+            for (one, other, equal) in self.pairs(place, known) {
+                for (old, new) in one.holes.iter().zip(&other.holes) {
+                    if known.contains_key(old) || taken.contains(new) {
+                        continue;
+                    }
+                    let evidence = votes.entry((old, new)).or_default();
+                    evidence.stacks += 1;
+                    evidence.telling |= equal || further_in && old.len() == new.len();
+                }
+            }
+        }
+        votes.retain(|(old, new), evidence| {
+            evidence.telling || evidence.stacks > 1 || self.alike(old, new) >= LIKENESS_MIN
+        });
+        let (mut of_old, mut of_new) = (HashMap::new(), HashMap::new());
+        // What is only likely doesn't count against what only the same function would do.
+        let weight = |evidence: &Evidence| (evidence.telling, 1u32);
+        for ((old, new), evidence) in &votes {
+            for (best, run) in [(&mut of_old, *old), (&mut of_new, *new)] {
+                let best = best.entry(run).or_insert((false, 0));
+                let (telling, one) = weight(evidence);
+                match telling.cmp(&best.0) {
+                    std::cmp::Ordering::Greater => *best = (true, one),
+                    std::cmp::Ordering::Equal => best.1 += one,
+                    std::cmp::Ordering::Less => {}
+                }
+            }
+        }
+        let only = |best: &(bool, u32), evidence: &Evidence| *best == (evidence.telling, 1);
+        votes
+            .iter()
+            .filter(|((old, new), evidence)| {
+                only(&of_old[old], evidence) && only(&of_new[new], evidence)
+            })
+            .map(|((old, new), _)| ((*old).clone(), (*new).clone()))
+            .collect()
+    }
+
+    /// Pairs that known renames make one: the base's, the head's, and what to say of it.
+    fn joins(&self, known: &Renames) -> Vec<(usize, usize, Matched)> {
+        let mut joins = Vec::new();
+        for place in self.places.values() {
+            for one in &place.old {
+                let Some(other) = renamed(one, &place.new, known) else {
+                    continue;
+                };
+                let holes = one.holes.iter().zip(&other.holes);
+                let mut words: Vec<_> = holes
+                    .map(|(old, new)| (self.text(old), self.text(new)))
+                    .collect();
+                words.dedup();
+                joins.push((one.pair, other.pair, Matched::Renamed(words)));
+            }
+        }
+        joins
+    }
+
+    /// Candidates at the same place, each with the one that it became: the only one, the one with equal figures, or the
+    /// one whose names are most alike. With each whether the figures are equal. Those that known renames explain
+    /// are left out.
+    fn pairs<'s>(
+        &self,
+        place: &'s Place,
+        known: &Renames,
+    ) -> Vec<(&'s Candidate, &'s Candidate, bool)> {
+        let mut gone: HashSet<usize> = HashSet::new();
+        for one in &place.old {
+            if let Some(other) = renamed(one, &place.new, known) {
+                gone.extend([one.pair, other.pair]);
+            }
+        }
+        let left = |side: &'s [Candidate]| -> Vec<&'s Candidate> {
+            let side = side.iter();
+            side.filter(|candidate| !gone.contains(&candidate.pair))
+                .collect()
+        };
+        let (old, new) = (left(&place.old), left(&place.new));
+        if let ([one], [other]) = (&old[..], &new[..]) {
+            return vec![(one, other, equal(one, other))];
+        }
+        let mut found = Vec::new();
+        for (at, &one) in old.iter().enumerate() {
+            let by_names = self
+                .most_alike(one, &new)
+                .filter(|&there| self.most_alike(new[there], &old) == Some(at));
+            let by_figures =
+                only_equal(one, &new).filter(|&there| only_equal(new[there], &old) == Some(at));
+            if let Some(there) = by_names.or(by_figures) {
+                found.push((one, new[there], equal(one, new[there])));
+            }
         }
         found
     }
 
-    fn vote(
-        &self,
-        pattern: &Pattern,
-        old: &[Candidate],
-        new: &[Candidate],
-        votes: &mut BTreeMap<(NameId, NameId), Evidence>,
-    ) {
-        // Functions further in that both sides have: the old and the new one call the same.
-        let further_in = pattern.last().is_some_and(Option::is_some);
-        for (one, other, equal) in pairs(old, new, |one, other| self.likeness(one, other)) {
-            for (&old, &new) in one.holes.iter().zip(&other.holes) {
-                let evidence = votes.entry((old, new)).or_default();
-                evidence.stacks += 1;
-                evidence.telling |= further_in || equal;
-            }
-        }
-    }
-
-    fn likeness(&self, one: &Candidate, other: &Candidate) -> f64 {
-        let each = one.holes.iter().zip(&other.holes);
-        let sum: f64 = each.map(|(&old, &new)| self.alike(old, new)).sum();
-        sum / one.holes.len().max(1) as f64
-    }
-
-    fn alike(&self, old: NameId, new: NameId) -> f64 {
-        let names = &self.comparison.names;
-        likeness(names.text(old), names.text(new))
-    }
-}
-
-/// Candidates at the same place, each with the one on the other side that it became: the only one, the one with equal
-/// figures, or the one whose names are most alike. With each whether the figures are equal.
-fn pairs<'a>(
-    old: &'a [Candidate],
-    new: &'a [Candidate],
-    likeness: impl Fn(&Candidate, &Candidate) -> f64,
-) -> Vec<(&'a Candidate, &'a Candidate, bool)> {
-    let equal = |one: &Candidate, other: &Candidate| {
-        let of = |figures: &Figures| (figures.allocations, figures.bytes);
-        of(&one.figures) == of(&other.figures)
-    };
-    if let ([one], [other]) = (old, new) {
-        return vec![(one, other, equal(one, other))];
-    }
-    let single = |found: Vec<usize>| match found.as_slice() {
-        [only] => Some(*only),
-        _ => None,
-    };
-    let best = |of: &Candidate, among: &[Candidate]| {
-        let scored = among.iter().map(|other| likeness(of, other)).enumerate();
+    fn most_alike(&self, of: &Candidate, among: &[&Candidate]) -> Option<usize> {
+        let score = |other: &Candidate| {
+            let each = of.holes.iter().zip(&other.holes);
+            let sum: f64 = each.map(|(one, other)| self.alike(one, other)).sum();
+            sum / of.holes.len().max(1) as f64
+        };
+        let scored = among.iter().map(|other| score(other)).enumerate();
         let scored = scored.filter(|(_, score)| *score >= LIKENESS_MIN);
         let best = scored.max_by(|a, b| a.1.total_cmp(&b.1));
         best.map(|(at, _)| at)
-    };
-    let same = |of: &Candidate, among: &[Candidate]| {
-        let found = among.iter().enumerate();
-        single(
-            found
-                .filter(|(_, other)| equal(of, other))
-                .map(|(at, _)| at)
-                .collect(),
-        )
-    };
-    let mut found = Vec::new();
-    for (at, one) in old.iter().enumerate() {
-        let by_figures = same(one, new).filter(|&there| same(&new[there], old) == Some(at));
-        let by_names = best(one, new).filter(|&there| best(&new[there], old) == Some(at));
-        if let Some(there) = by_names.or(by_figures) {
-            let other = &new[there];
-            found.push((one, other, equal(one, other)));
+    }
+
+    fn alike(&self, old: &Run, new: &Run) -> f64 {
+        likeness(&self.text(old), &self.text(new))
+    }
+
+    /// A run from its outer end inwards.
+    fn text(&self, run: &Run) -> String {
+        let names = run.iter().map(|name| self.comparison.names.text(*name));
+        names.collect::<Vec<_>>().join(" > ")
+    }
+}
+
+/// The path with holes, and what is in them.
+fn pattern(functions: &[NameId], alone: impl Fn(NameId) -> bool) -> (Pattern, Vec<Run>) {
+    let (mut pattern, mut holes): (Pattern, Vec<Run>) = (Vec::new(), Vec::new());
+    for &name in functions {
+        match (alone(name), pattern.last(), holes.last_mut()) {
+            (false, ..) => pattern.push(Some(name)),
+            (true, Some(None), Some(hole)) => hole.push(name),
+            (true, ..) => {
+                pattern.push(None);
+                holes.push(vec![name]);
+            }
         }
     }
-    found
+    (pattern, holes)
+}
+
+/// The one among these that known renames make of a candidate.
+fn renamed<'s>(of: &Candidate, among: &'s [Candidate], known: &Renames) -> Option<&'s Candidate> {
+    let holes = of.holes.iter().map(|old| known.get(old));
+    let holes = holes.collect::<Option<Vec<_>>>()?;
+    among
+        .iter()
+        .find(|other| other.holes.iter().eq(holes.iter().copied()))
+}
+
+fn equal(one: &Candidate, other: &Candidate) -> bool {
+    let of = |figures: &Figures| (figures.allocations, figures.bytes);
+    of(&one.figures) == of(&other.figures)
+}
+
+/// The only one among these with equal figures.
+fn only_equal(of: &Candidate, among: &[&Candidate]) -> Option<usize> {
+    let among = among.iter().enumerate();
+    let mut found = among.filter(|(_, other)| equal(of, other));
+    match (found.next(), found.next()) {
+        (Some((at, _)), None) => Some(at),
+        _ => None,
+    }
 }
 
 /// How much two names are alike, from 0 to 1: twice the pairs of neighbouring letters that both have, of all

@@ -96,7 +96,21 @@ impl Sites {
 }
 
 /// The path of every stack, by [`StackId`], each to its caller.
-pub fn paths_of(
+fn paths_of(
+    tables: &Tables,
+    manner: Manner<'_>,
+    names: &mut Names,
+    paths: &mut Paths,
+) -> Vec<PathId> {
+    let mut whole = whole_paths(tables, manner, names, paths);
+    for path in &mut whole {
+        *path = paths.caller(*path, names);
+    }
+    whole
+}
+
+/// The path of every stack, by [`StackId`], each with its wrappers.
+pub fn whole_paths(
     tables: &Tables,
     manner: Manner<'_>,
     names: &mut Names,
@@ -117,9 +131,6 @@ pub fn paths_of(
                 paths.step(outer, name, names)
             });
         whole.push(path);
-    }
-    for path in &mut whole {
-        *path = paths.caller(*path, names);
     }
     whole
 }

@@ -1,8 +1,9 @@
 //! The figures of whatever a rule can be about: the run, a caller, a function with all that it calls, a module, a site.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::comparison::{Comparison, Pair};
+use super::names::module_stem;
 use crate::output::filter::Glob;
 use crate::profile::{Figures, Measured, Metric};
 use crate::verdict::{Change, Subject};
@@ -89,8 +90,26 @@ impl Comparison<'_> {
             Scope::Caller => {
                 self.grouped(fits, Subject::Caller, |pair| vec![self.caller(pair).into()])
             }
+            // Versions of a module have one name; a pattern may be about that, or about what the file is called.
             Scope::Module => {
-                self.grouped(fits, Subject::Module, |pair| vec![self.module(pair).into()])
+                let fitting = |pair: &Pair| {
+                    let path = self.module_path(pair);
+                    let name = path.rsplit('/').next().unwrap_or(path);
+                    fits(module_stem(path))
+                        || fits(name)
+                        || pattern.is_some_and(|glob| glob.has_slash() && glob.matches(path))
+                };
+                let stems: HashSet<&str> = self
+                    .pairs
+                    .iter()
+                    .filter(|pair| fitting(pair))
+                    .map(|pair| module_stem(self.module_path(pair)))
+                    .collect();
+                self.grouped(
+                    |stem| stems.contains(stem),
+                    Subject::Module,
+                    |pair| vec![module_stem(self.module_path(pair)).into()],
+                )
             }
             Scope::Function => self.grouped(fits, Subject::Function, |pair| {
                 let mut names: Vec<String> = self.functions(pair).map(str::to_owned).collect();

@@ -155,6 +155,10 @@ fn a_renamed_function_is_found_by_the_rest_of_its_stacks() {
     let renamed = Matched::Renamed(vec![("parse_old".into(), "read_new".into())]);
     assert_eq!(changes(&verdict), [("pop".into(), 2, 3, renamed)]);
     assert_eq!(verdict.unchanged_sites, 2);
+    assert_eq!(
+        verdict.notes,
+        ["renamed: 'parse_old' is 'read_new' in the head"]
+    );
     let exact = with(&base, &head, Matching::Exact, &[]);
     assert_eq!(exact.sites.len(), 4);
 }
@@ -181,6 +185,56 @@ fn several_renames_at_one_place_are_told_apart_by_names_or_figures() {
             // Nothing says that these are one.
             ("qqq".into(), 0, 7, Matched::ByName),
             ("zzz".into(), 6, 0, Matched::ByName),
+        ]
+    );
+}
+
+/// As textwrap 0.15 did with its trait of wrap algorithms, which became an enum.
+#[test]
+fn a_rename_is_told_from_what_is_new_at_its_place() {
+    let base = profile(&[
+        (
+            20,
+            64,
+            &[
+                "wrap_first_fit",
+                "<FirstFit as Algorithm>::wrap",
+                "wrap",
+                "main",
+            ],
+        ),
+        (
+            20,
+            56,
+            &["<AsciiSpace as Separator>::find_words", "wrap", "main"],
+        ),
+    ]);
+    let head = profile(&[
+        (
+            20,
+            64,
+            &["wrap_first_fit", "Algorithm::wrap", "wrap", "main"],
+        ),
+        (20, 16, &["Algorithm::wrap", "wrap", "main"]),
+        (
+            20,
+            56,
+            &[
+                "find_words_ascii_space",
+                "Separator::find_words",
+                "wrap",
+                "main",
+            ],
+        ),
+    ]);
+    let verdict = compare(&base, &head, &[]);
+    let new = ("Algorithm::wrap".into(), 0, 20, Matched::ByName);
+    assert_eq!(changes(&verdict), [new]);
+    assert_eq!(
+        verdict.notes,
+        [
+            "renamed: '<AsciiSpace as Separator>::find_words' is 'Separator::find_words > find_words_ascii_space' in the head",
+            "renamed: '<FirstFit as Algorithm>::wrap' is 'Algorithm::wrap' in the head",
         ]
     );
 }
