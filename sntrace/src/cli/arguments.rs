@@ -5,6 +5,7 @@
 //! page. Subcommands count only as the very first word; behind an option or `--` the same word
 //! is a PROGRAM.
 
+mod gate;
 mod read;
 mod run;
 
@@ -15,9 +16,10 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::options::{
-    ColorChoice, Destination, DumpOptions, ExportCommand, LineFields, LinesOptions, RecordOptions,
-    ReportCommand, Stacks, TraceOptions,
+    CheckOptions, ColorChoice, Destination, DiffOptions, DumpOptions, ExportCommand, LineFields,
+    LinesOptions, RecordOptions, ReportCommand, Stacks, TraceOptions,
 };
+use gate::{CheckArguments, DiffArguments};
 use read::{DumpArguments, ExportArguments, LinesArguments, ReportArguments};
 use run::{RecordArguments, RunArguments};
 
@@ -38,6 +40,12 @@ pub const EXAMPLES: &str = "  Every allocation of a program, on stderr:
   A flame graph of what was allocated:
       sntrace export trace.snt --format folded --metric bytes | flamegraph.pl > graph.svg
 
+  What a change costs, as a gate in front of a merge:
+      sntrace diff base.snt head.snt --fail-on 'allocations>2%' --fail-on 'leaked_bytes>0'
+
+  A budget that the tests must keep:
+      sntrace check --budget alloc.toml ./tests
+
   A program that is called like a subcommand:
       sntrace -- report
 ";
@@ -50,7 +58,7 @@ pub const EXIT_STATUS: &[(&str, &str)] = &[
     ),
     (
         "1",
-        "report or export with --strict: the trace is not whole and exact",
+        "a rule of diff or check failed; with --strict, the trace is not exact",
     ),
     ("2", "wrong usage; unreadable or damaged input"),
     ("125", "sntrace itself failed before or while tracing"),
@@ -113,6 +121,24 @@ pub enum Command {
     /// docs/exports.md says what opens each.
     #[command(disable_help_flag = true)]
     Export(ExportArguments),
+    /// Compare two traces, and fail where a figure grew more than it may.
+    ///
+    /// A trace is a recorded one, a JSON trace or a baseline. Sites are found again by the functions of their
+    /// stacks, so that other addresses, moved lines and other folders make no difference. docs/diff.md tells more.
+    #[command(
+        disable_help_flag = true,
+        override_usage = "sntrace diff [OPTIONS] BASE HEAD\n       sntrace diff [OPTIONS] --baseline NAME HEAD"
+    )]
+    Diff(DiffArguments),
+    /// Check a program, or its trace, against a budget or a baseline.
+    ///
+    /// PROGRAM is run as by record; a file that is a trace is taken as it is. What was found goes to stderr, beside
+    /// the program's own output, or of a trace to stdout.
+    #[command(
+        disable_help_flag = true,
+        override_usage = "sntrace check [OPTIONS] [--] PROGRAM [ARGS]...\n       sntrace check [OPTIONS] FILE.snt"
+    )]
+    Check(CheckArguments),
     /// Print every record of a trace file as a line of text.
     ///
     /// For who writes a reader of the format, or looks for damage.
@@ -138,10 +164,6 @@ pub enum Command {
         #[arg(short, long, action = clap::ArgAction::Help)]
         help: Option<bool>,
     },
-    #[command(hide = true, disable_help_flag = true)]
-    Diff(Reserved),
-    #[command(hide = true, disable_help_flag = true)]
-    Check(Reserved),
     #[command(hide = true, disable_help_flag = true)]
     Attach(Reserved),
     #[command(hide = true, disable_help_flag = true)]
@@ -298,6 +320,8 @@ pub enum Job {
     Lines(LinesOptions),
     Report(ReportCommand),
     Export(ExportCommand),
+    Diff(DiffOptions),
+    Check(CheckOptions),
     Dump(DumpOptions),
     Completions(clap_complete::Shell),
     Man,
@@ -321,6 +345,20 @@ pub enum UsageError {
     /// PROGRAM is the empty string.
     #[error("cannot run '': PROGRAM is empty")]
     EmptyProgram,
+    /// `diff` with one trace.
+    #[error("cannot compare: two traces are needed, BASE and HEAD")]
+    NoHead,
+    /// `diff --baseline` with two traces.
+    #[error("cannot compare: both BASE and the baseline '{0}' were given")]
+    TwoBases(String),
+    /// `check` without anything to check by.
+    #[error("cannot check: neither a budget nor a baseline was given")]
+    NothingToCheck,
+    /// `check --fail-on` without a baseline.
+    #[error(
+        "cannot judge by --fail-on: its rules compare, and there is no baseline to compare with"
+    )]
+    RulesWithoutBase,
 }
 
 impl UsageError {
@@ -332,6 +370,18 @@ impl UsageError {
                 "to trace a program of this name: sntrace -- {name}, or sntrace ./{name}"
             )),
             Self::TraceOnStdout => Some("name a file with -o".to_owned()),
+            Self::NoHead => {
+                Some("with --baseline NAME, the baseline is what HEAD is compared with".to_owned())
+            }
+            Self::TwoBases(_) => Some("leave one of them out".to_owned()),
+            Self::NothingToCheck => Some(
+                "--budget FILE, --baseline NAME or --save-baseline NAME; 'sntrace check --budget FILE \
+                 --update-budget PROGRAM' makes a budget"
+                    .to_owned(),
+            ),
+            Self::RulesWithoutBase => {
+                Some("add --baseline NAME, or write bounds into a budget".to_owned())
+            }
             Self::SameDestination(..) => Some("give each a file of its own".to_owned()),
         }
     }
@@ -390,8 +440,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Job, UsageErro
         Some(Command::Dump(arguments)) => Ok(Job::Dump(arguments.into())),
         Some(Command::Report(arguments)) => Ok(Job::Report(arguments.into())),
         Some(Command::Export(arguments)) => Ok(Job::Export(arguments.into())),
-        Some(Command::Diff(_)) => Err(UsageError::Reserved("diff")),
-        Some(Command::Check(_)) => Err(UsageError::Reserved("check")),
+        Some(Command::Diff(arguments)) => arguments.try_into().map(Job::Diff),
+        Some(Command::Check(arguments)) => arguments.try_into().map(Job::Check),
         Some(Command::Attach(_)) => Err(UsageError::Reserved("attach")),
         Some(Command::View(_)) => Err(UsageError::Reserved("view")),
     }

@@ -6,13 +6,18 @@
 //! (names, grammar, exit statuses) is kept by the tests beside this file: scripts depend on it.
 
 mod arguments;
+mod baseline;
+mod check;
+mod diff;
 pub mod exit_status;
 mod generate;
+mod inputs;
 pub mod options;
 mod read;
 mod record;
 #[cfg(target_os = "linux")]
 mod run;
+mod sheet;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -44,6 +49,8 @@ fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(Job::Lines(options)) => read::run_lines(&options),
         Ok(Job::Report(options)) => read::run_report(&options),
         Ok(Job::Export(options)) => read::run_export(&options),
+        Ok(Job::Diff(options)) => diff::run_diff(&options),
+        Ok(Job::Check(options)) => check::run_check(&options),
         Ok(Job::Dump(options)) => read::run_dump(&options),
         Ok(Job::Completions(shell)) => print(&generate::completions(shell)),
         Ok(Job::Man) => match generate::man_page() {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use sntrace_format::env::OptionBits;
 
+use crate::diff::{JudgeOptions, Matching, Rule};
 use crate::export::{Format, Metric};
 use crate::output::Colour;
 use crate::report::View;
@@ -103,6 +104,81 @@ pub struct DumpOptions {
     pub file: PathBuf,
     /// Where the text goes.
     pub output: Destination,
+}
+
+/// `sntrace diff`: two traces compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DiffOptions {
+    /// What to compare with; `None`: a baseline.
+    pub base: Option<PathBuf>,
+    /// What is compared.
+    pub head: PathBuf,
+    /// What may not happen.
+    pub gate: GateOptions,
+    /// Which baseline, and where it is.
+    pub baseline: BaselineChoice,
+    /// How what was found is shown.
+    pub show: ShowChoice,
+}
+
+/// `sntrace check`: a program, or its trace, against a budget and a baseline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckOptions {
+    /// The program to run, and how; or a trace as its only word.
+    pub run: RunOptions,
+    /// How often it is run.
+    pub runs: usize,
+    /// It is judged whatever its exit status is.
+    pub ignore_status: bool,
+    /// The budget.
+    pub budget: Option<PathBuf>,
+    /// The budget is not kept but rewritten, with figures so many hundredths above what was measured.
+    pub update: Option<f64>,
+    /// What may not happen in comparison with a baseline.
+    pub gate: GateOptions,
+    /// Which baseline, and where they are.
+    pub baseline: BaselineChoice,
+    /// What was measured becomes the baseline of this name.
+    pub save_baseline: Option<String>,
+    /// How what was found is shown.
+    pub show: ShowChoice,
+}
+
+/// What may not happen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateOptions {
+    /// How much figures may grow.
+    pub rules: Vec<Rule>,
+    /// How sites are found again.
+    pub matching: Matching,
+    /// How rules are judged.
+    pub judge: JudgeOptions,
+}
+
+/// Which baseline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaselineChoice {
+    /// Its name, if one is to be compared with.
+    pub name: Option<String>,
+    /// The folder that has them.
+    pub folder: PathBuf,
+}
+
+/// How a verdict is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShowChoice {
+    /// The format.
+    pub format: crate::verdict::Format,
+    /// Where it goes; `None`: where the command says.
+    pub output: Option<Destination>,
+    /// Sites to list.
+    pub top: usize,
+    /// Frames of each stack.
+    pub frames: usize,
+    /// Source files are named relative to this folder; `None`: the working folder.
+    pub source_root: Option<PathBuf>,
+    /// Whether text is coloured.
+    pub color: ColorChoice,
 }
 
 /// The main job: trace a program and print its lines.

@@ -5,14 +5,15 @@
 //! the output can't be written.
 
 use std::fs;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 
 use super::exit_status;
 use super::options::{Destination, DumpOptions, ExportCommand, LinesOptions, ReportCommand};
+use super::sheet::Sheet;
 use crate::analyze::{Analysis, AnalysisOptions, Suppressions};
 use crate::export::{self, ExportError, ExportOptions};
 use crate::messages;
-use crate::output::{Filter, LineOptions, Lines, OutputError, Outputs, Writer, escape, writer};
+use crate::output::{Filter, LineOptions, Lines, OutputError, Outputs, Writer, escape};
 use crate::report::{self, ReportOptions};
 use crate::symbolize::RecordedCallers;
 use crate::trace::file::{self, DumpError, TraceFile};
@@ -206,41 +207,5 @@ fn dump(options: &DumpOptions) -> Result<(), ReadError> {
             out.finish().map_err(ReadError::from).and(Err(error.into()))
         }
         Ok(()) => Ok(out.finish()?),
-    }
-}
-
-/// A page of text that goes to a destination.
-struct Sheet {
-    writer: BufWriter<Box<dyn Write>>,
-    /// How messages call it.
-    name: String,
-}
-
-impl Sheet {
-    fn open(destination: &Destination) -> Result<Self, OutputError> {
-        let (inner, name): (Box<dyn Write>, _) = match destination {
-            Destination::Stdout => (Box::new(io::stdout()), "standard output".to_owned()),
-            Destination::File(path) => (
-                Box::new(writer::create(path)?),
-                format!("'{}'", escape::shown(&path.to_string_lossy())),
-            ),
-        };
-        Ok(Self {
-            writer: BufWriter::new(inner),
-            name,
-        })
-    }
-
-    fn failed(&self, source: io::Error) -> OutputError {
-        OutputError::Write {
-            destination: self.name.clone(),
-            source,
-            lost: 0,
-        }
-    }
-
-    fn finish(mut self) -> Result<(), OutputError> {
-        let written = self.writer.flush();
-        written.map_err(|source| self.failed(source))
     }
 }

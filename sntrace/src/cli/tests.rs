@@ -167,7 +167,7 @@ fn a_program_may_be_called_like_a_subcommand() {
 
 #[test]
 fn names_of_later_versions_are_refused_with_a_way_out() {
-    for name in ["diff", "check", "attach", "view"] {
+    for name in ["attach", "view"] {
         for rest in [&[][..], &["a", "-o", "--help", "--bogus"]] {
             let text = refusal(&[&[name], rest].concat());
             assert!(text.contains("this version does not have it yet"), "{text}");
@@ -226,6 +226,58 @@ fn views_are_shown_once_in_the_order_of_the_command_line() {
 }
 
 #[test]
+fn a_comparison_takes_two_traces_or_one_and_a_baseline() {
+    let diff = |line: &[&str]| match parse(line) {
+        Ok(Job::Diff(options)) => options,
+        other => panic!("{line:?} is no comparison but {other:?}"),
+    };
+    let two = diff(&[
+        "diff",
+        "a",
+        "b",
+        "--fail-on",
+        "bytes>1K",
+        "--match",
+        "exact",
+    ]);
+    assert_eq!((two.base, two.head), (Some("a".into()), "b".into()));
+    assert_eq!(two.gate.rules[0].text, "bytes>1K");
+    assert_eq!(two.gate.matching, crate::diff::Matching::Exact);
+    let one = diff(&["diff", "b", "--baseline", "main", "--allow-drops"]);
+    assert_eq!((one.base, one.head), (None, "b".into()));
+    assert_eq!(one.baseline.folder, PathBuf::from(".sntrace"));
+    assert!(one.gate.judge.allow_drops && !one.gate.judge.fail_unstable);
+}
+
+#[test]
+fn a_check_runs_a_program_with_its_own_options() {
+    let line = [
+        "check", "--budget", "b.toml", "--runs", "3", "--mmap", "-f", "sarif", "prog", "--runs",
+        "9",
+    ];
+    let Ok(Job::Check(options)) = parse(&line) else {
+        panic!("{:?}", parse(&line));
+    };
+    assert_eq!(options.run.command, ["prog", "--runs", "9"]);
+    assert_eq!((options.runs, options.update), (3, None));
+    assert!(options.run.mmap);
+    assert_eq!(options.show.format, crate::verdict::Format::Sarif);
+    let update = [
+        "check",
+        "--budget",
+        "b",
+        "--update-budget",
+        "--margin",
+        "2.5%",
+        "p",
+    ];
+    let Ok(Job::Check(options)) = parse(&update) else {
+        panic!("{:?}", parse(&update));
+    };
+    assert_eq!(options.update, Some(2.5));
+}
+
+#[test]
 fn usage_errors_name_the_mistake() {
     let lines: &[&[&str]] = &[
         &["--bogus", "prog"],
@@ -243,6 +295,32 @@ fn usage_errors_name_the_mistake() {
         &["report", "f", "--view", "peaks"],
         &["export", "f"],
         &["export", "f", "--format", "pdf"],
+        &["diff"],
+        &["diff", "a"],
+        &["diff", "a", "b", "c"],
+        &["diff", "a", "b", "--baseline", "main"],
+        &["diff", "a", "b", "--fail-on", "allocs>5%"],
+        &["check", "prog"],
+        &["check", "--budget", "b"],
+        &[
+            "check",
+            "--budget",
+            "b",
+            "--fail-on",
+            "allocations>1",
+            "prog",
+        ],
+        &["check", "--budget", "b", "--runs", "0", "prog"],
+        &["check", "--update-budget", "prog"],
+        &[
+            "check",
+            "--budget",
+            "b",
+            "--update-budget",
+            "--margin",
+            "-1",
+            "prog",
+        ],
     ];
     let text: String = lines
         .iter()
@@ -290,7 +368,7 @@ fn help_is_what_a_person_reads() {
     let mut definition = arguments::definition().term_width(100);
     insta::assert_snapshot!("help_long", definition.render_long_help());
     insta::assert_snapshot!("help_short", definition.render_help());
-    for name in ["completions", "man"] {
+    for name in ["completions", "man", "diff", "check"] {
         let command = definition.find_subcommand_mut(name).expect("a subcommand");
         let mut command = command
             .clone()

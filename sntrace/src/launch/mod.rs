@@ -17,6 +17,7 @@ pub mod fault;
 pub mod header;
 pub mod hook_library;
 pub mod inspect;
+mod patience;
 pub mod permissions;
 pub mod run_directory;
 mod signals;
@@ -31,6 +32,7 @@ use std::io;
 use crate::messages::reason;
 
 pub use inspect::{InspectError, Program, inspect};
+pub use patience::Patience;
 pub use run_directory::{RunDirectory, RunDirectoryError};
 pub use supervise::Running;
 pub use times::{ProcessorTimes, processor_times};
