@@ -38,12 +38,12 @@ impl Limit {
         u64::try_from(self.millionths.div_ceil(PARTS)).unwrap_or(u64::MAX)
     }
 
-    /// Reads a plain decimal number: digits, with up to six more after a point.
+    /// Reads a plain decimal number below 2^64: digits, with up to six more after a point.
     pub(super) fn from_decimal(text: &str) -> Option<Limit> {
         let (digits, decimals) = digits(text)?;
-        let scale = 10u64.pow(6u32.checked_sub(decimals)?);
-        let number = u64::try_from(digits).ok()?.checked_mul(scale)?;
-        Some(Limit::millionths(number))
+        let scale = 10u128.pow(6u32.checked_sub(decimals)?);
+        let millionths = digits.checked_mul(scale)?;
+        (millionths >> 64 < PARTS).then_some(Limit { millionths })
     }
 
     /// Written with a point, rounded up to three digits, which is by less than 1 % (or by less than a
@@ -213,9 +213,11 @@ mod tests {
             ("5.", None),
             ("1e3", None),
             ("-1", None),
-            ("99999999999999", None),
+            ("99999999999999", Some(99_999_999_999_999_000_000)),
+            ("18446744073709551616", None),
+            ("999999999999999999999999999999999999999", None),
         ] {
-            let limit = millionths.map(Limit::millionths);
+            let limit = millionths.map(|millionths| Limit { millionths });
             assert_eq!(Limit::from_decimal(text), limit, "{text}");
         }
     }

@@ -3,18 +3,17 @@
 //! The TOML reader has the whole document before anything is looked at, so what is no TOML is found
 //! first; then the version, which decides what the rest means; then everything else table by table.
 
-use std::ops::Range;
+mod limits;
+mod stacks;
+
 use std::path::Path;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-use super::budget::{
-    AllowedLeak, BUDGET_VERSION, Bound, Budget, Entry, Measure, Places, Scope, Written, Zone,
-};
+use self::stacks::tables;
+use super::budget::{BUDGET_VERSION, Bound, Budget, Entry, Measure, Places, Scope};
 use super::error::{BudgetError, Problem};
-use super::limit::Limit;
 use super::near::nearest;
-use super::size;
 use crate::output::escape::shown;
 use crate::output::filter::Glob;
 use crate::profile::Metric;
@@ -34,8 +33,6 @@ const TABLES: [&str; 7] = [
     "allowed_leak",
 ];
 const COUNT: &str = "a whole number";
-const SIZE: &str = "a whole number or a size such as \"1.5M\"";
-const RATIO: &str = "a number";
 const TEXT: &str = "a string";
 const TABLE: &str = "a table";
 
@@ -223,178 +220,6 @@ impl Reader<'_> {
         };
         members(table).map(bound).collect()
     }
-
-    fn bound(&self, owner: &str, measure: Measure, member: &Member<'_>) -> Read<Bound> {
-        let key = format!("{owner}.{}", member.name);
-        let span = member.item.span().unwrap_or(member.at..member.at);
-        let (limit, written) = match measure {
-            Measure::AllocationsPerCall => self.ratio(&key, member, &span)?,
-            Measure::Metric(metric) => self.amount(&key, metric, member, &span)?,
-        };
-        Ok(Bound {
-            measure,
-            limit,
-            key,
-            place: self.places.at(member.at),
-            written,
-            span,
-        })
-    }
-
-    fn amount(
-        &self,
-        key: &str,
-        metric: Metric,
-        member: &Member<'_>,
-        span: &Range<usize>,
-    ) -> Read<(Limit, Written)> {
-        let is_bytes = metric.is_bytes();
-        match member.item {
-            Item::Value(Value::Integer(number)) => {
-                let number = u64::try_from(*number.value()).map_err(|_| negative(key, span))?;
-                let grouped = self.raw(span).contains('_');
-                Ok((Limit::whole(number), Written::Whole { grouped }))
-            }
-            Item::Value(Value::String(text)) if is_bytes => {
-                let (bytes, unit) = size::read(text.value()).ok_or_else(|| {
-                    let problem = Problem::Size {
-                        key: shown(key),
-                        text: shown(text.value()),
-                    };
-                    Fault(span.start, problem)
-                })?;
-                Ok((Limit::whole(bytes), Written::Size(unit)))
-            }
-            _ => Err(member.wrong_type(key, if is_bytes { SIZE } else { COUNT })),
-        }
-    }
-
-    /// From its text: the nearest float of what is written is not what is written.
-    fn ratio(&self, key: &str, member: &Member<'_>, span: &Range<usize>) -> Read<(Limit, Written)> {
-        let raw = self.raw(span);
-        let written = match member.item {
-            // In decimal, whatever its base.
-            Item::Value(Value::Integer(number)) => {
-                let grouped = raw.contains('_');
-                Some((number.value().to_string(), Written::Whole { grouped }))
-            }
-            Item::Value(Value::Float(_)) => {
-                let plain = raw.trim_start_matches('+').replace('_', "");
-                Some((plain, Written::Decimal))
-            }
-            _ => None,
-        };
-        let (number, written) = written.ok_or_else(|| member.wrong_type(key, RATIO))?;
-        if number.starts_with('-') {
-            return Err(negative(key, span));
-        }
-        let limit = Limit::from_decimal(&number).ok_or_else(|| {
-            let problem = Problem::Decimal {
-                key: shown(key),
-                text: shown(raw),
-            };
-            Fault(span.start, problem)
-        })?;
-        Ok((limit, written))
-    }
-
-    fn zone(&self, at: usize, table: &dyn TableLike, others: &[Zone]) -> Read<Zone> {
-        const OWNER: &str = "no_alloc";
-        let (mut under, mut reason, mut except) = (None, None, Vec::new());
-        for member in members(table) {
-            let key = format!("{OWNER}.{}", member.name);
-            match member.name {
-                "under" => under = Some(pattern(&key, &member)?),
-                "reason" => reason = Some(member.text(&key)?.to_owned()),
-                "except" => except = self.exceptions(&key, &member)?,
-                _ => {
-                    let known = ["under", "reason", "except"];
-                    return Err(unknown(format!("'{OWNER}'"), "key", &member, &known));
-                }
-            }
-        }
-        let under = under.ok_or(missing(at, OWNER, "under"))?;
-        let key = format!("{OWNER}.{}", quoted(under.pattern()));
-        if let Some(first) = others.iter().find(|other| other.under == under) {
-            return Err(twice(at, &key, first.place.line));
-        }
-        Ok(Zone {
-            under,
-            reason,
-            except,
-            key,
-            place: self.places.at(at),
-        })
-    }
-
-    fn exceptions(&self, key: &str, member: &Member<'_>) -> Read<Vec<Glob>> {
-        const WANTED: &str = "an array of strings";
-        let array = member.item.as_array();
-        let array = array.ok_or_else(|| member.wrong_type(key, WANTED))?;
-        let read = |value: &Value| {
-            let at = value.span().map_or(member.at, |span| span.start);
-            let text = value.as_str().ok_or_else(|| {
-                let problem = Problem::Type {
-                    key: shown(key),
-                    wanted: WANTED,
-                    found: "an array of something else",
-                };
-                Fault(at, problem)
-            })?;
-            glob(key, text, at)
-        };
-        array.iter().map(read).collect()
-    }
-
-    fn allowed_leak(
-        &self,
-        at: usize,
-        table: &dyn TableLike,
-        others: &[AllowedLeak],
-    ) -> Read<AllowedLeak> {
-        const OWNER: &str = "allowed_leak";
-        let (mut under, mut reason, mut limits) = (None, None, Vec::new());
-        for member in members(table) {
-            let key = format!("{OWNER}.{}", member.name);
-            match member.name {
-                "under" => under = Some(pattern(&key, &member)?),
-                "reason" => {
-                    let text = member.text(&key)?;
-                    if text.trim().is_empty() {
-                        let key = shown(&key);
-                        return Err(Fault(member.value_at(), Problem::EmptyReason { key }));
-                    }
-                    reason = Some(text.to_owned());
-                }
-                "bytes" => limits.push((Metric::LeakedBytes, member)),
-                "allocations" => limits.push((Metric::LeakedAllocations, member)),
-                _ => {
-                    let known = ["under", "reason", "bytes", "allocations"];
-                    return Err(unknown(format!("'{OWNER}'"), "key", &member, &known));
-                }
-            }
-        }
-        let under = under.ok_or(missing(at, OWNER, "under"))?;
-        let reason = reason.ok_or(missing(at, OWNER, "reason"))?;
-        let key = format!("{OWNER}.{}", quoted(under.pattern()));
-        if let Some(first) = others.iter().find(|other| other.under == under) {
-            return Err(twice(at, &key, first.place.line));
-        }
-        let bounds = limits.iter();
-        let bounds =
-            bounds.map(|(metric, member)| self.bound(&key, Measure::Metric(*metric), member));
-        Ok(AllowedLeak {
-            under,
-            reason,
-            bounds: bounds.collect::<Read<_>>()?,
-            key,
-            place: self.places.at(at),
-        })
-    }
-
-    fn raw(&self, span: &Range<usize>) -> &str {
-        self.text.get(span.clone()).unwrap_or_default()
-    }
 }
 
 fn members(table: &dyn TableLike) -> impl Iterator<Item = Member<'_>> {
@@ -407,45 +232,6 @@ fn members(table: &dyn TableLike) -> impl Iterator<Item = Member<'_>> {
             at: span.map_or(0, |span| span.start),
         }
     })
-}
-
-/// The tables of `[[name]]`, or of `name = [{ .. }]`, and where each begins.
-fn tables<'t>(member: &Member<'t>) -> Read<Vec<(usize, &'t dyn TableLike)>> {
-    const WANTED: &str = "tables, each after a line with its name in double brackets";
-    let begin = |span: Option<Range<usize>>| span.map_or(member.at, |span| span.start);
-    match member.item {
-        Item::ArrayOfTables(tables) => Ok(tables
-            .iter()
-            .map(|table| (begin(table.span()), table as &dyn TableLike))
-            .collect()),
-        Item::Value(Value::Array(array)) => array
-            .iter()
-            .map(|value| match value.as_inline_table() {
-                Some(table) => Ok((begin(table.span()), table as &dyn TableLike)),
-                None => {
-                    let problem = Problem::Type {
-                        key: member.name.into(),
-                        wanted: WANTED,
-                        found: "an array of something else",
-                    };
-                    Err(Fault(begin(value.span()), problem))
-                }
-            })
-            .collect(),
-        _ => Err(member.wrong_type(member.name, WANTED)),
-    }
-}
-
-fn pattern(key: &str, member: &Member<'_>) -> Read<Glob> {
-    glob(key, member.text(key)?, member.value_at())
-}
-
-fn glob(key: &str, text: &str, at: usize) -> Read<Glob> {
-    if text.is_empty() {
-        let key = key.into();
-        return Err(Fault(at, Problem::EmptyPattern { key }));
-    }
-    Ok(Glob::new(text.into()))
 }
 
 /// The names of all that can be bounded there. Without a scope: of the run.
@@ -490,18 +276,4 @@ fn unknown(
         known: known.join(", "),
     };
     Fault(member.at, problem)
-}
-
-fn negative(key: &str, span: &Range<usize>) -> Fault {
-    let key = shown(key);
-    Fault(span.start, Problem::Negative { key })
-}
-
-fn missing(at: usize, owner: &'static str, key: &'static str) -> Fault {
-    Fault(at, Problem::Missing { owner, key })
-}
-
-fn twice(at: usize, key: &str, line: usize) -> Fault {
-    let key = shown(key);
-    Fault(at, Problem::Twice { key, line })
 }
