@@ -14,14 +14,15 @@ use std::time::Instant;
 
 use sntrace::analyze::{Analysis, AnalysisOptions};
 use sntrace::trace::{
-    Certificate, Event, Exit, Header, ImageId, Item, Op, Recording, Site, SiteId, StackId, Tables,
-    TraceError,
+    Certificate, Event, Exit, Header, ImageId, Item, Op, Recorded, Recording, Site, SiteId,
+    StackId, Tables, TraceError,
 };
 
 struct MadeUp {
     header: Header,
     tables: Tables,
     certificate: Certificate,
+    recorded: Recorded,
     events: u64,
     live: u64,
 }
@@ -35,6 +36,12 @@ impl Recording for MadeUp {
     }
     fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+    fn recorded(&self) -> &Recorded {
+        &self.recorded
+    }
+    fn generator(&self) -> &str {
+        "made up"
     }
     fn replay(&self, each: &mut dyn FnMut(&Item)) -> Result<(), TraceError> {
         each(&Item::Process {
@@ -131,6 +138,7 @@ fn main() -> Result<(), TraceError> {
         header: Header::now(vec!["made-up".into()]),
         tables,
         certificate: Certificate::default(),
+        recorded: Recorded::default(),
         events,
         live: live.max(1),
     };

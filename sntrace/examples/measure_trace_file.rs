@@ -13,7 +13,8 @@ use std::io::{BufRead as _, BufReader};
 use std::time::Instant;
 
 use serde_json::Value;
-use sntrace::trace::file::{Recorded, TraceFile, TraceWriter, dump};
+use sntrace::trace::Recorded;
+use sntrace::trace::file::{TraceFile, TraceWriter, dump};
 use sntrace::trace::{
     Certificate, Event, Header, ImageId, Item, Op, Recording as _, SiteId, StackId, StackNode,
 };

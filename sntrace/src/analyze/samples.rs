@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::symbolize::Frame;
 use crate::trace::{
-    Certificate, Event, Exit, FileNumber, Header, ImageId, Item, Op, Recording, Site, SiteId,
-    StackId, Tables, TraceError, TracedFile,
+    Certificate, Event, Exit, FileNumber, Header, ImageId, Item, Op, Recorded, Recording, Site,
+    SiteId, StackId, Tables, TraceError, TracedFile,
 };
 
 /// A trace in memory.
@@ -15,6 +15,7 @@ pub struct Made {
     pub header: Header,
     pub tables: Tables,
     pub certificate: Certificate,
+    pub recorded: Recorded,
     pub items: Vec<Item>,
 }
 
@@ -27,6 +28,12 @@ impl Recording for Made {
     }
     fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+    fn recorded(&self) -> &Recorded {
+        &self.recorded
+    }
+    fn generator(&self) -> &str {
+        "sntrace 0.0.0"
     }
     fn replay(&self, each: &mut dyn FnMut(&Item)) -> Result<(), TraceError> {
         self.items.iter().for_each(each);
@@ -237,6 +244,7 @@ impl Maker {
                 complete: true,
                 ..Certificate::default()
             },
+            recorded: Recorded::default(),
             items,
         }
     }

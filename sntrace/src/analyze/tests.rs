@@ -317,6 +317,12 @@ fn what_cannot_be_read_is_no_analysis() {
         fn certificate(&self) -> &crate::trace::Certificate {
             &self.0.certificate
         }
+        fn recorded(&self) -> &crate::trace::Recorded {
+            &self.0.recorded
+        }
+        fn generator(&self) -> &str {
+            self.0.generator()
+        }
         fn replay(&self, each: &mut dyn FnMut(&crate::trace::Item)) -> Result<(), TraceError> {
             self.0.replay(each)?;
             Err(TraceError::Damaged {

@@ -10,7 +10,7 @@ use crate::diff::{JudgeOptions, Matching, Rule};
 use crate::export::{Format, Metric};
 use crate::output::Colour;
 use crate::report::View;
-use crate::trace::file::{Recorded, StacksTaken};
+use crate::trace::{Recorded, StacksTaken};
 
 /// How a program is run and its events are carried, whatever becomes of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -299,6 +299,16 @@ impl ColorChoice {
 }
 
 impl RunOptions {
+    /// What a trace of the run will hold.
+    fn recorded(&self, stacks: StacksTaken) -> Recorded {
+        Recorded {
+            stacks,
+            mappings: self.mmap,
+            children: self.follow,
+            may_drop: self.overflow == Overflow::Drop,
+        }
+    }
+
     /// What the hook has to know of all this.
     fn hook_options(&self) -> OptionBits {
         let wanted = [
@@ -315,12 +325,7 @@ impl RecordOptions {
     /// What the trace will hold.
     #[must_use]
     pub fn recorded(&self) -> Recorded {
-        Recorded {
-            stacks: StacksTaken::Full,
-            mappings: self.run.mmap,
-            children: self.run.follow,
-            may_drop: self.run.overflow == Overflow::Drop,
-        }
+        self.run.recorded(StacksTaken::Full)
     }
 
     /// What the hook has to know of all this.
@@ -342,6 +347,15 @@ fn full_stacks(bits: OptionBits) -> OptionBits {
 }
 
 impl TraceOptions {
+    /// What a JSON trace will hold: of the stacks, whatever is taken, the caller alone.
+    #[must_use]
+    pub fn recorded(&self) -> Recorded {
+        self.run.recorded(match self.stacks {
+            Stacks::None => StacksTaken::None,
+            Stacks::Full | Stacks::Caller => StacksTaken::Caller,
+        })
+    }
+
     /// What the hook has to know of all this.
     #[must_use]
     pub fn hook_options(&self) -> OptionBits {

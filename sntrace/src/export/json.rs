@@ -8,15 +8,15 @@
 //! Events are written as they are read. What is held are rows of processes and modules, as in a
 //! running trace.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 
-use crate::output::json::{close_process, open_document, open_process, write_module};
+use crate::output::json::{open_document, write_module, write_process};
 use crate::output::number::decimal;
+use crate::output::process_rows::ProcessRows;
 use crate::output::sites::SiteTexts;
-use crate::output::{Summary, escape, event_object};
+use crate::output::{ProcessEnd, Summary, escape, event_object};
 use crate::symbolize::{Frame, RecordedCallers};
-use crate::trace::{Exit, ImageId, Item, Recording, SiteId, StackId};
+use crate::trace::{Item, Recording, SiteId, StackId};
 
 use super::processes::{Processes, begun};
 use super::{Exporter, jsonl};
@@ -30,10 +30,9 @@ pub struct Json<'r> {
     separator: &'static [u8],
     /// By caller: `,"caller":..`.
     texts: SiteTexts,
-    /// Rows, still open, and how the process ended.
-    processes: Vec<(Vec<u8>, Exit)>,
-    /// Where in `processes` the images are that still run.
-    rows: HashMap<ImageId, usize>,
+    processes: ProcessRows,
+    /// Events written so far.
+    events: u64,
     modules: Vec<u8>,
     line: Vec<u8>,
 }
@@ -45,7 +44,7 @@ impl<'r> Json<'r> {
     /// Where it can't be written.
     pub fn begin(recording: &'r dyn Recording, out: &mut dyn Write) -> io::Result<Self> {
         let mut line = Vec::new();
-        open_document(&mut line, recording.header());
+        open_document(&mut line, recording.header(), recording.recorded());
         out.write_all(&line)?;
         Ok(Self {
             recording,
@@ -53,8 +52,8 @@ impl<'r> Json<'r> {
             running: Processes::default(),
             separator: b"",
             texts: SiteTexts::default(),
-            processes: Vec::new(),
-            rows: HashMap::new(),
+            processes: ProcessRows::default(),
+            events: 0,
             modules: Vec::new(),
             line,
         })
@@ -107,7 +106,11 @@ impl Exporter for Json<'_> {
                 line.clear();
                 line.extend_from_slice(self.separator);
                 self.separator = b",";
+                self.events += 1;
                 event_object::open(line, event, caller.op, self.running.of(event.image));
+                if let Some(row) = self.processes.needed(event.image) {
+                    write_process(line, row);
+                }
                 line.extend_from_slice(self.texts.get(caller.number, |text| {
                     text.extend_from_slice(b",\"caller\":");
                     escape::json(text, &caller.name);
@@ -119,21 +122,26 @@ impl Exporter for Json<'_> {
             }
             Item::ModuleAdd { image, module } => {
                 // A module of a process that never began is left out, as in a running trace.
-                if let Some(&row) = self.rows.get(image) {
+                if let Some(row) = self.processes.running(*image) {
                     write_module(&mut self.modules, module, row);
                 }
             }
-            Item::Ended { image, exit, .. } => {
-                if let Some(row) = self.rows.remove(image) {
-                    self.processes[row].1 = *exit;
-                }
+            &Item::Ended {
+                image,
+                exit,
+                live_blocks,
+                live_bytes,
+            } => {
+                let end = ProcessEnd {
+                    exit,
+                    live_blocks,
+                    live_bytes,
+                };
+                self.processes.end(image, end, self.events);
             }
             _ => {
                 if let Some(process) = begun(item) {
-                    let mut row = Vec::new();
-                    open_process(&mut row, &process);
-                    self.rows.insert(process.image, self.processes.len());
-                    self.processes.push((row, Exit::Unknown));
+                    self.processes.begin(&process, self.events);
                 }
             }
         }
@@ -143,11 +151,10 @@ impl Exporter for Json<'_> {
     fn finish(&mut self, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
         let mut row = Vec::new();
         out.write_all(b"],\n\"processes\":[")?;
-        for (at, (head, exit)) in self.processes.iter().enumerate() {
+        for at in 0..self.processes.len() {
             row.clear();
             begin_row(&mut row, at);
-            row.extend_from_slice(head);
-            close_process(&mut row, *exit);
+            self.processes.write(&mut row, at);
             out.write_all(&row)?;
         }
         out.write_all(b"],\n\"modules\":[")?;
@@ -279,6 +286,19 @@ mod tests {
         let exits: Vec<_> = document["processes"].as_array().unwrap().iter().collect();
         assert_eq!(exits[1]["exit"], json!({"exec": true}));
         assert_eq!(exits[3]["exit"], json!({"signal": 9}));
+        assert_eq!(
+            (&exits[1]["forked_from"], &exits[3]["forked_from"]),
+            (&json!(0), &json!(0))
+        );
+        // The child ends by exec, and the next row is what it runs then.
+        assert_eq!(exits[1]["end_event"], exits[2]["first_event"]);
+        assert_eq!(exits[1]["end_row"], 2);
+        assert_eq!(
+            document["recorded"],
+            json!({
+                "stacks": "full", "mappings": true, "children": true, "may_drop": false
+            })
+        );
         assert_eq!(document["modules"][2]["process"], 2);
         assert_eq!(document["command"][1], "an \"arg\x1b[1m");
     }

@@ -50,6 +50,7 @@ pub fn nameless(image: ImageId, pid: u32) -> Process {
         time_ns: 0,
         pid,
         ppid: 0,
+        forked_from: None,
         executable: String::new(),
         command: Vec::new(),
     }
@@ -62,9 +63,9 @@ pub fn begun(item: &Item) -> Option<Process> {
         time_ns,
         pid,
         ppid,
+        forked_from,
         executable,
         command,
-        ..
     } = item
     else {
         return None;
@@ -74,6 +75,7 @@ pub fn begun(item: &Item) -> Option<Process> {
         time_ns: *time_ns,
         pid: *pid,
         ppid: *ppid,
+        forked_from: *forked_from,
         executable: escape::lossy(executable).into_owned(),
         command: command
             .iter()

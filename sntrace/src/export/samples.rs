@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::symbolize::Frame;
 use crate::trace::{
     Certificate, Cost, Event, Exit, FileNumber, Header, ImageId, Item, Module, NotFollowed, Op,
-    Recording, Site, SiteId, StackId, StackTable, Tables, TraceError, TracedFile,
+    Recorded, Recording, Site, SiteId, StackId, StackTable, Tables, TraceError, TracedFile,
 };
 
 /// A trace in memory.
@@ -18,6 +18,7 @@ pub struct InMemory {
     pub header: Header,
     pub tables: Tables,
     pub certificate: Certificate,
+    pub recorded: Recorded,
     pub items: Vec<Item>,
 }
 
@@ -30,6 +31,12 @@ impl Recording for InMemory {
     }
     fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+    fn recorded(&self) -> &Recorded {
+        &self.recorded
+    }
+    fn generator(&self) -> &str {
+        "sntrace 0.0.0"
     }
     fn replay(&self, each: &mut dyn FnMut(&Item)) -> Result<(), TraceError> {
         self.items.iter().for_each(each);
@@ -317,6 +324,10 @@ pub fn recording() -> InMemory {
             complete: true,
             ..Certificate::default()
         },
+        recorded: Recorded {
+            mappings: true,
+            ..Recorded::default()
+        },
         items: on.items,
     }
 }
@@ -339,6 +350,7 @@ pub fn empty() -> InMemory {
             complete: true,
             ..Certificate::default()
         },
+        recorded: Recorded::default(),
         items: on.items,
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::samples::{self, InMemory};
 use super::*;
 use crate::trace::{
-    Certificate, Event, Exit, Header, ImageId, Op, SiteId, StackId, Tables, TraceError,
+    Certificate, Event, Exit, Header, ImageId, Op, Recorded, SiteId, StackId, Tables, TraceError,
 };
 
 /// Takes so many bytes, then is full.
@@ -62,6 +62,12 @@ impl Recording for Damaged {
     fn certificate(&self) -> &Certificate {
         &self.0.certificate
     }
+    fn recorded(&self) -> &Recorded {
+        &self.0.recorded
+    }
+    fn generator(&self) -> &str {
+        self.0.generator()
+    }
     fn replay(&self, each: &mut dyn FnMut(&Item)) -> Result<(), TraceError> {
         self.0.items.iter().take(5).for_each(each);
         Err(TraceError::Damaged {
@@ -101,6 +107,12 @@ impl Recording for Endless {
     }
     fn certificate(&self) -> &Certificate {
         &self.one.certificate
+    }
+    fn recorded(&self) -> &Recorded {
+        &self.one.recorded
+    }
+    fn generator(&self) -> &str {
+        self.one.generator()
     }
     fn replay(&self, each: &mut dyn FnMut(&Item)) -> Result<(), TraceError> {
         let malloc = Item::Event(samples::event(Op::Malloc, 8));

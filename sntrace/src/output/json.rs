@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"format":"sntrace","version":1,"generator":"sntrace 0.1.0","command":[..],"platform":{..},
-//! "started":"..","events":[
+//! "started":"..","recorded":{..},"events":[
 //! {"time_ns":..,..,"caller":"main","stack":0}
 //! ,{..}
 //! ],
@@ -18,14 +18,12 @@
 //! `address` of a frame is the return address of its first event; other calls in the same
 //! function and line share the frame.
 
-use std::collections::HashMap;
-
 use super::event_object::{self, address};
 use super::number::decimal;
+use super::process_rows::{ProcessRows, strings};
 use super::sites::SiteTexts;
-use super::{Call, OutputError, Process, Sink, Summary, Writer, escape};
-use crate::trace::Header;
-use crate::trace::{Event, Exit, ImageId, Module};
+use super::{Call, OutputError, Process, ProcessEnd, Sink, Summary, Writer, escape};
+use crate::trace::{Event, Header, Module, Recorded};
 
 /// Version of the JSON trace. It grows when a key changes its meaning or goes away; new keys may
 /// come within a version.
@@ -45,16 +43,9 @@ pub struct Json {
     frames: Vec<u8>,
     /// The modules table's rows.
     modules: Vec<u8>,
-    processes: Vec<ProcessRow>,
-    /// Where in `processes` the images are that still run.
-    running: HashMap<ImageId, usize>,
-}
-
-#[derive(Debug)]
-struct ProcessRow {
-    /// The object, still open.
-    head: Vec<u8>,
-    exit: Exit,
+    processes: ProcessRows,
+    /// Events written so far.
+    events: u64,
 }
 
 impl Json {
@@ -63,8 +54,12 @@ impl Json {
     ///
     /// # Errors
     /// When the header cannot be written.
-    pub fn new(mut writer: Writer, header: &Header) -> Result<Json, OutputError> {
-        open_document(writer.buffer(), header);
+    pub fn new(
+        mut writer: Writer,
+        header: &Header,
+        recorded: &Recorded,
+    ) -> Result<Json, OutputError> {
+        open_document(writer.buffer(), header, recorded);
         Ok(Json {
             writer,
             separator: b"",
@@ -72,27 +67,21 @@ impl Json {
             frame_count: 0,
             frames: Vec::new(),
             modules: Vec::new(),
-            processes: Vec::new(),
-            running: HashMap::new(),
+            processes: ProcessRows::default(),
+            events: 0,
         })
     }
 }
 
 impl Sink for Json {
     fn process_begin(&mut self, process: &Process) -> Result<(), OutputError> {
-        let mut head = Vec::new();
-        open_process(&mut head, process);
-        self.running.insert(process.image, self.processes.len());
-        self.processes.push(ProcessRow {
-            head,
-            exit: Exit::Unknown,
-        });
+        self.processes.begin(process, self.events);
         Ok(())
     }
 
     fn module_add(&mut self, process: &Process, module: &Module) -> Result<(), OutputError> {
         // A module of a process that never began would be a bug upstream; it is left out.
-        let Some(&row) = self.running.get(&process.image) else {
+        let Some(row) = self.processes.running(process.image) else {
             return Ok(());
         };
         write_module(&mut self.modules, module, row);
@@ -108,7 +97,11 @@ impl Sink for Json {
         let out = self.writer.buffer();
         out.extend_from_slice(self.separator);
         self.separator = b",";
+        self.events += 1;
         event_object::open(out, event, call.op, process);
+        if let Some(row) = self.processes.needed(process.image) {
+            write_process(out, row);
+        }
         let (frames, frame_count) = (&mut self.frames, &mut self.frame_count);
         out.extend_from_slice(self.tails.get(call.site, |tail| {
             if call.name.is_empty() {
@@ -126,10 +119,8 @@ impl Sink for Json {
         self.writer.end_record()
     }
 
-    fn process_end(&mut self, process: &Process, exit: Exit) -> Result<(), OutputError> {
-        if let Some(row) = self.running.remove(&process.image) {
-            self.processes[row].exit = exit;
-        }
+    fn process_end(&mut self, process: &Process, end: ProcessEnd) -> Result<(), OutputError> {
+        self.processes.end(process.image, end, self.events);
         Ok(())
     }
 
@@ -142,11 +133,10 @@ impl Sink for Json {
         self.writer.flush()?;
         let writer = &mut self.writer;
         writer.buffer().extend_from_slice(b"],\n\"processes\":[");
-        for (at, row) in self.processes.iter().enumerate() {
+        for at in 0..self.processes.len() {
             let out = writer.buffer();
             out.extend_from_slice(if at == 0 { b"\n" } else { b",\n" });
-            out.extend_from_slice(&row.head);
-            close_process(out, row.exit);
+            self.processes.write(out, at);
             writer.relieve()?;
         }
         writer.buffer().extend_from_slice(b"],\n\"modules\":[");
@@ -173,7 +163,7 @@ impl Sink for Json {
 }
 
 /// Appends the document up to its events.
-pub(crate) fn open_document(out: &mut Vec<u8>, header: &Header) {
+pub(crate) fn open_document(out: &mut Vec<u8>, header: &Header, recorded: &Recorded) {
     out.extend_from_slice(b"{\"format\":\"sntrace\",\"version\":");
     decimal(out, VERSION);
     out.extend_from_slice(b",\"generator\":");
@@ -186,35 +176,17 @@ pub(crate) fn open_document(out: &mut Vec<u8>, header: &Header) {
     escape::json(out, &header.arch);
     out.extend_from_slice(b"},\n\"started\":");
     escape::json(out, &header.started);
+    out.extend_from_slice(b",\"recorded\":");
+    // Writing plain values to memory does not fail.
+    let _ = serde_json::to_writer(&mut *out, recorded);
     out.extend_from_slice(b",\"events\":[\n");
 }
 
-/// Appends a row of `processes` but for its end.
-pub(crate) fn open_process(out: &mut Vec<u8>, process: &Process) {
-    out.extend_from_slice(b"{\"pid\":");
-    decimal(out, process.pid.into());
-    out.extend_from_slice(b",\"ppid\":");
-    decimal(out, process.ppid.into());
-    out.extend_from_slice(b",\"start_ns\":");
-    decimal(out, process.time_ns);
-    out.extend_from_slice(b",\"executable\":");
-    escape::json(out, &process.executable);
-    out.extend_from_slice(b",\"command\":");
-    strings(out, &process.command);
-}
-
-/// Appends the end of a row of `processes`.
-pub(crate) fn close_process(out: &mut Vec<u8>, exit: Exit) {
-    match exit {
-        Exit::Code(code) => {
-            out.extend_from_slice(format!(",\"exit\":{{\"code\":{code}}}}}").as_bytes());
-        }
-        Exit::Signal(signal) => {
-            out.extend_from_slice(format!(",\"exit\":{{\"signal\":{signal}}}}}").as_bytes());
-        }
-        Exit::Exec => out.extend_from_slice(b",\"exit\":{\"exec\":true}}"),
-        Exit::Unknown => out.extend_from_slice(b",\"exit\":null}"),
-    }
+/// Appends an event's row of `processes`.
+#[cold]
+pub(crate) fn write_process(out: &mut Vec<u8>, row: usize) {
+    out.extend_from_slice(b",\"process\":");
+    decimal(out, row as u64);
 }
 
 /// Appends a row of `modules`, of the process in this row of `processes`.
@@ -256,22 +228,11 @@ fn next_row(out: &mut Vec<u8>) {
     out.extend_from_slice(if out.is_empty() { b"\n" } else { b",\n" });
 }
 
-fn strings(out: &mut Vec<u8>, strings: &[String]) {
-    out.push(b'[');
-    for (at, string) in strings.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        escape::json(out, string);
-    }
-    out.push(b']');
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::super::samples::{self, Shared};
     use super::*;
-    use crate::trace::Op;
+    use crate::trace::{Exit, Op};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -301,7 +262,8 @@ pub(crate) mod tests {
 
     fn trace(write: impl FnOnce(&mut Json, &Process)) -> Value {
         let shared = Shared::default();
-        let mut sink = Json::new(shared.writer(), &samples::header()).unwrap();
+        let mut sink =
+            Json::new(shared.writer(), &samples::header(), &Recorded::default()).unwrap();
         let process = samples::process();
         sink.process_begin(&process).unwrap();
         write(&mut sink, &process);
@@ -309,6 +271,14 @@ pub(crate) mod tests {
         let document = serde_json::from_str(&shared.text()).unwrap();
         assert_valid(&schema_of("#"), &document);
         document
+    }
+
+    fn ended(exit: Exit) -> ProcessEnd {
+        ProcessEnd {
+            exit,
+            live_blocks: 0,
+            live_bytes: 0,
+        }
     }
 
     #[test]
@@ -334,7 +304,7 @@ pub(crate) mod tests {
                 };
                 sink.event(&told, &unknown, process).unwrap();
             }
-            sink.process_end(process, Exit::Code(3)).unwrap();
+            sink.process_end(process, ended(Exit::Code(3))).unwrap();
         });
         assert_eq!(document["processes"][0]["exit"], json!({"code": 3}));
         assert_eq!(document["processes"][0]["command"][1], "an \"arg\"");
@@ -409,13 +379,39 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn processes_of_one_id_are_told_apart_by_their_row() {
+        let document = trace(|sink, process| {
+            let twin = Process {
+                image: crate::trace::ImageId(2),
+                ..process.clone()
+            };
+            let event = |sink: &mut Json, process| {
+                let event = samples::event(Op::Malloc);
+                sink.event(&event, &samples::call(Op::Malloc), process)
+                    .unwrap();
+            };
+            event(sink, process);
+            sink.process_begin(&twin).unwrap();
+            event(sink, process);
+            event(sink, &twin);
+            sink.process_end(process, ended(Exit::Exec)).unwrap();
+            event(sink, &twin);
+        });
+        let rows = [0, 1, 2, 3].map(|at: usize| document["events"][at]["process"].as_u64());
+        assert_eq!(rows, [None, Some(0), Some(1), None]);
+        assert_eq!(document["processes"][1]["first_event"], 1);
+        assert_eq!(document["processes"][0]["end_event"], 3);
+        assert_eq!(document["recorded"]["stacks"], "full");
+    }
+
+    #[test]
     fn every_way_to_end_has_its_form() {
         for (exit, expected) in [
             (Exit::Signal(9), json!({"signal": 9})),
             (Exit::Exec, json!({"exec": true})),
             (Exit::Unknown, Value::Null),
         ] {
-            let document = trace(|sink, process| sink.process_end(process, exit).unwrap());
+            let document = trace(|sink, process| sink.process_end(process, ended(exit)).unwrap());
             assert_eq!(document["processes"][0]["exit"], expected);
         }
     }
@@ -462,7 +458,7 @@ pub(crate) mod tests {
             prop_assume!(!name.is_empty());
             let shared = Shared::default();
             let header = Header { command: vec![argument.clone()], ..samples::header() };
-            let mut sink = Json::new(shared.writer(), &header).unwrap();
+            let mut sink = Json::new(shared.writer(), &header, &Recorded::default()).unwrap();
             let process = samples::process();
             sink.process_begin(&process).unwrap();
             sink.module_add(&process, &Module { path, ..samples::module() }).unwrap();

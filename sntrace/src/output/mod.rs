@@ -16,6 +16,7 @@ mod closing;
 pub(crate) mod event_object;
 pub(crate) mod number;
 pub(crate) mod pretty;
+pub(crate) mod process_rows;
 pub(crate) mod sites;
 
 pub mod escape;
@@ -73,10 +74,23 @@ pub struct Process {
     pub pid: u32,
     /// Process id of its parent.
     pub ppid: u32,
+    /// The image that it was forked from, if it was.
+    pub forked_from: Option<ImageId>,
     /// Path of the program; bytes that are not UTF-8 stand as `\xff`.
     pub executable: String,
     /// The command line, likewise.
     pub command: Vec<String>,
+}
+
+/// The end of a process image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessEnd {
+    /// How it ended.
+    pub exit: Exit,
+    /// Blocks that were live.
+    pub live_blocks: u64,
+    /// Requested bytes that were live.
+    pub live_bytes: u64,
 }
 
 /// One format being written to one destination.
@@ -118,8 +132,8 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// When the destination takes no more.
-    fn process_end(&mut self, process: &Process, exit: Exit) -> Result<(), OutputError> {
-        let _ = (process, exit);
+    fn process_end(&mut self, process: &Process, end: ProcessEnd) -> Result<(), OutputError> {
+        let _ = (process, end);
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Call, Filter, OutputError, Process, Sink, Summary, escape};
+use super::{Call, Filter, OutputError, Process, ProcessEnd, Sink, Summary, escape};
 use crate::trace::{Event, ImageId, Item};
 
 /// The sinks of a run, its filter and its totals.
@@ -90,15 +90,16 @@ impl Outputs {
                 time_ns,
                 pid,
                 ppid,
+                forked_from,
                 executable,
                 command,
-                ..
             } => {
                 let process = Process {
                     image: *image,
                     time_ns: *time_ns,
                     pid: *pid,
                     ppid: *ppid,
+                    forked_from: *forked_from,
                     executable: escape::lossy(executable).into_owned(),
                     command: command
                         .iter()
@@ -116,10 +117,20 @@ impl Outputs {
                     }
                 }
             }
-            Item::Ended { image, exit, .. } => {
+            &Item::Ended {
+                image,
+                exit,
+                live_blocks,
+                live_bytes,
+            } => {
                 self.last = None;
-                if let Some(process) = self.running.remove(image) {
-                    self.each(|sink| sink.process_end(&process, *exit));
+                if let Some(process) = self.running.remove(&image) {
+                    let end = ProcessEnd {
+                        exit,
+                        live_blocks,
+                        live_bytes,
+                    };
+                    self.each(|sink| sink.process_end(&process, end));
                 }
             }
             // No output speaks of the rest.
@@ -162,6 +173,7 @@ impl Outputs {
                 time_ns: event.time_ns,
                 pid: 0,
                 ppid: 0,
+                forked_from: None,
                 executable: String::new(),
                 command: Vec::new(),
             })

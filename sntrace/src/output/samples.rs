@@ -37,6 +37,7 @@ pub fn process() -> Process {
         time_ns: 0,
         pid: 1234,
         ppid: 1000,
+        forked_from: None,
         executable: "/usr/bin/program".into(),
         command: vec!["./program".into(), "an \"arg\"".into()],
     }

@@ -23,7 +23,7 @@ use crate::output::Summary;
 use crate::output::escape;
 use crate::present::Judge;
 use crate::symbolize::{Frame, Locator, ModuleMap, Symbolizer};
-use crate::trace::file::{self, TraceWriter};
+use crate::trace::file::TraceWriter;
 use crate::trace::{
     Batch, Certificate, Event, Exit, FileNumber, Header, ImageId, Item, Module, SiteId, StackId,
     StackNode, TracedFile,
@@ -137,7 +137,7 @@ impl<'f, W: Write, J: Judge> Recorder<'f, W, J> {
     pub fn new(
         output: W,
         header: &Header,
-        recorded: &file::Recorded,
+        recorded: &crate::trace::Recorded,
         locator: &'f Locator,
         judge: J,
     ) -> io::Result<Self> {

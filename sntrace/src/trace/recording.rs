@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::{Certificate, Header, Item, Tables};
+use super::{Certificate, Header, Item, Recorded, Tables};
 
 /// A trace that was recorded.
 pub trait Recording {
@@ -17,6 +17,17 @@ pub trait Recording {
 
     /// What the trace vouches for.
     fn certificate(&self) -> &Certificate;
+
+    /// What of its run was recorded.
+    fn recorded(&self) -> &Recorded;
+
+    /// What wrote it, as `sntrace 0.1.0`.
+    fn generator(&self) -> &str;
+
+    /// Where its recording or its file was cut, in words that read after "it was cut: ". `None`: it is whole.
+    fn cut_note(&self) -> Option<String> {
+        None
+    }
 
     /// Hands out everything in the order in which it happened. Events have [`super::Event::stack`],
     /// no caller (0: its place is the innermost frame of the stack)

@@ -107,7 +107,8 @@ fn open_outputs(options: &TraceOptions) -> Result<Outputs, u8> {
             .iter()
             .map(|word| escape::lossy(word.as_encoded_bytes()).into_owned());
         let header = Header::now(words.collect());
-        let sink = open(destination).and_then(|writer| Json::new(writer, &header));
+        let sink =
+            open(destination).and_then(|writer| Json::new(writer, &header, &options.recorded()));
         outputs.add(sink.map_err(failed)?);
     }
     if let Some(destination) = &options.jsonl {

@@ -130,7 +130,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn head(file: &TraceFile, lines: &mut Lines<'_, impl Write>) {
     let header = file.header();
-    lines.line(&format!("sntrace {}", shown(file.sntrace_version())));
+    lines.line(&shown(file.generator()));
     for argument in &header.command {
         lines.line(&format!("argument {}", shown(argument)));
     }

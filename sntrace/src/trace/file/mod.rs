@@ -38,7 +38,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use about::{Recorded, StacksTaken};
 pub use column::ColumnReader;
 pub use decode::decode_events;
 pub use dump::{DumpError, dump};

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::about::{About, Recorded};
+use super::about::About;
 use super::chunk::{ChunkHead, HEAD_BYTES, Kind, PAYLOAD_MAX, Unpress};
 use super::decode::{Decoder, truncated_stacks};
 use super::definitions;
@@ -21,7 +21,7 @@ use super::source::Source;
 use super::symbols::SymbolReader;
 use super::{MAGIC, PROLOGUE_BYTES, VERSION};
 use crate::output::escape;
-use crate::trace::{Certificate, Header, Item, Recording, Site, Tables, TraceError};
+use crate::trace::{Certificate, Header, Item, Recorded, Recording, Site, Tables, TraceError};
 
 /// A trace file that was opened.
 #[derive(Debug)]
@@ -29,8 +29,9 @@ pub struct TraceFile {
     source: Source,
     /// Escaped.
     path: String,
-    about: About,
     header: Header,
+    generator: String,
+    recorded: Recorded,
     tables: Tables,
     certificate: Certificate,
     /// By stack, whether it goes on beyond its last frame.
@@ -97,18 +98,6 @@ impl TraceFile {
         self.cut
     }
 
-    /// What of its run was recorded.
-    #[must_use]
-    pub fn recorded(&self) -> &Recorded {
-        &self.about.recorded
-    }
-
-    /// The version of the sntrace that recorded it.
-    #[must_use]
-    pub fn sntrace_version(&self) -> &str {
-        &self.about.sntrace
-    }
-
     fn read(source: Source, path: String) -> Result<Self, TraceError> {
         let reading = Reading { source, path };
         reading.prologue()?;
@@ -129,7 +118,8 @@ impl TraceFile {
         let about = About::parse(&body).map_err(|wrong| reading.damaged(first.offset, &wrong))?;
         let mut file = Self {
             header: about.header(),
-            about,
+            generator: format!("sntrace {}", about.sntrace),
+            recorded: about.recorded,
             tables: Tables::default(),
             certificate: Certificate::default(),
             truncated: Vec::new(),
@@ -249,6 +239,18 @@ impl Recording for TraceFile {
 
     fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+
+    fn recorded(&self) -> &Recorded {
+        &self.recorded
+    }
+
+    fn generator(&self) -> &str {
+        &self.generator
+    }
+
+    fn cut_note(&self) -> Option<String> {
+        self.cut.map(|cut| cut.to_string())
     }
 
     fn replay(&self, each: &mut dyn FnMut(&Item)) -> Result<(), TraceError> {

@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::about::{About, Recorded};
+use super::about::About;
 use super::chunk::{Kind, Press};
 use super::definitions::Definitions;
 use super::encode::Encoder;
@@ -15,7 +15,7 @@ use super::index::{self, Entry};
 use super::symbols::Symbols;
 use super::{MAGIC, PROLOGUE_BYTES, VERSION};
 use crate::symbolize::Frame;
-use crate::trace::{Certificate, FileNumber, Header, Item, StackNode, TracedFile};
+use crate::trace::{Certificate, FileNumber, Header, Item, Recorded, StackNode, TracedFile};
 
 /// Definitions are written when they take so many bytes, if no event needs them earlier.
 const DEFINITION_BYTES: usize = 1 << 16;

@@ -6,11 +6,11 @@ mod round_trip;
 
 use std::sync::Arc;
 
-use super::{Recorded, TraceFile, TraceWriter};
+use super::{TraceFile, TraceWriter};
 use crate::symbolize::Frame;
 use crate::trace::{
-    Certificate, Event, Exit, FileNumber, Header, ImageId, Item, Module, Op, Recording as _,
-    SiteId, StackId, StackNode, TraceError, TracedFile,
+    Certificate, Event, Exit, FileNumber, Header, ImageId, Item, Module, Op, Recorded,
+    Recording as _, SiteId, StackId, StackNode, TraceError, TracedFile,
 };
 
 /// Events that a test begins with: of one image and one thread.
