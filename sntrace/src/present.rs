@@ -233,6 +233,7 @@ impl<'f, J: Judge> Presenter<'f, J> {
                 module: None,
                 location: None,
                 address: event.caller,
+                file_address: 0,
                 op: event.op,
                 site: 0,
             };
@@ -273,6 +274,7 @@ impl<'f, J: Judge> Presenter<'f, J> {
                 .as_ref()
                 .map(|(file, line)| (&**file, *line)),
             address,
+            file_address: caller.file_address,
             op: caller.operator.unwrap_or(event.op),
             site: caller.id,
         };

@@ -30,7 +30,7 @@ pub(crate) mod samples;
 mod sites;
 mod sizes;
 #[cfg(test)]
-mod sums;
+pub(crate) mod sums;
 mod suppressions;
 #[cfg(test)]
 mod tests;

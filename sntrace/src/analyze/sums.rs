@@ -15,7 +15,7 @@ fn counts(blocks: u64, bytes: u64) -> Counts {
 }
 
 /// What may happen in a made-up trace: of image 1 to 3, thread 1 or 2, on a few addresses.
-fn made_up() -> impl Strategy<Value = Made> {
+pub fn made_up() -> impl Strategy<Value = Made> {
     let step = (
         0u8..12,
         1u32..4,

@@ -36,7 +36,7 @@ mod survey;
 mod tally;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 

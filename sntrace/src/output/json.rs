@@ -221,6 +221,9 @@ fn write_frame(out: &mut Vec<u8>, call: &Call<'_>) {
     }
     event_object::place(out, call);
     address(out, b",\"address\":\"", call.address);
+    if call.module.is_some() {
+        address(out, b",\"file_address\":\"", call.file_address);
+    }
     out.push(b'}');
 }
 
@@ -299,6 +302,7 @@ pub(crate) mod tests {
                     module: None,
                     location: None,
                     address: 0,
+                    file_address: 0,
                     site: 5,
                     op: event.op,
                 };
@@ -317,7 +321,8 @@ pub(crate) mod tests {
             document["frames"],
             json!([
                 {"function": "rt_arena_create_sized", "module": "/usr/lib/libarena.so.1",
-                 "file": "/build/src/arena.c", "line": 123, "address": "0x556528279139"},
+                 "file": "/build/src/arena.c", "line": 123, "address": "0x556528279139",
+                 "file_address": "0x9139"},
                 {"function": null, "address": "0x0"},
             ])
         );

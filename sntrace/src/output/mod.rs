@@ -29,7 +29,7 @@ pub mod summary;
 pub mod writer;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub(crate) use closing::grouped;
 pub use filter::{Filter, FilterError};
@@ -56,6 +56,8 @@ pub struct Call<'a> {
     pub location: Option<(&'a str, u32)>,
     /// Return address in that function; it may be one of several of this site.
     pub address: u64,
+    /// The return address in its module's own numbering; 0 where no module covers it.
+    pub file_address: u64,
     /// The function to show as called: the event's own, or the operator whose frame was passed
     /// over (a `malloc` made by `operator new`).
     pub op: Op,

@@ -118,6 +118,7 @@ pub fn call(op: Op) -> Call<'static> {
         module: Some("/usr/lib/libarena.so.1"),
         location: Some(("/build/src/arena.c", 123)),
         address: 0x5565_2827_9139,
+        file_address: 0x9139,
         op,
         site: 0,
     }

@@ -52,6 +52,7 @@ impl RecordedCaller {
             module: self.module.as_deref(),
             location: self.location.as_ref().map(|(file, line)| (&**file, *line)),
             address: self.address,
+            file_address: self.address,
             op: self.op,
             site: self.number,
         }

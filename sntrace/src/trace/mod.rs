@@ -8,11 +8,14 @@ pub mod addresses;
 mod certificate;
 pub mod file;
 pub mod header;
+pub mod json;
 pub mod lanes;
 pub mod live;
+mod open;
 mod ownership;
 mod recorded;
 mod recording;
+mod source;
 mod stacks;
 mod tables;
 
@@ -20,6 +23,7 @@ use std::fmt;
 
 pub use certificate::{Certificate, Cost, NotFollowed};
 pub use header::Header;
+pub use open::open;
 pub use ownership::Ownership;
 pub use recorded::{Recorded, StacksTaken};
 pub use recording::{Recording, TraceError};

@@ -66,6 +66,19 @@ pub enum TraceError {
         /// Its version.
         version: u32,
     },
+    /// It was written with a filter, so that events are missing that others need.
+    #[error(
+        "'{path}' holds {held} of the {all} events of its run: it was written with --filter, and what its other \
+         events do is not known"
+    )]
+    Filtered {
+        /// The path as given, escaped.
+        path: String,
+        /// Events in it.
+        held: u64,
+        /// Events of the run.
+        all: u64,
+    },
     /// Its bytes can't be right.
     #[error("'{path}' is damaged at byte {at}: {what}")]
     Damaged {
@@ -88,6 +101,9 @@ impl TraceError {
                 _ => None,
             },
             Self::Foreign { .. } => Some("'sntrace record PROGRAM' makes a trace"),
+            Self::Filtered { .. } => {
+                Some("record it without --filter; 'lines' takes a filter later")
+            }
             Self::Newer { .. } => Some("read it with the sntrace that recorded it, or a later one"),
             Self::Damaged { .. } => {
                 Some("record it again, or copy it again from where it was made")

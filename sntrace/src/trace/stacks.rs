@@ -90,6 +90,22 @@ impl StackTable {
         &self.nodes
     }
 
+    /// By number, whether the stack goes on beyond its outermost frame.
+    #[must_use]
+    pub fn truncated(&self) -> Vec<bool> {
+        let mut truncated = Vec::with_capacity(self.len());
+        truncated.push(false);
+        for node in &self.nodes {
+            let outermost = node.parent == StackId::EMPTY;
+            let parent = truncated.get(node.parent.0 as usize).copied();
+            truncated.push(match outermost {
+                true => node.site == SiteId::TRUNCATED,
+                false => parent.unwrap_or(false),
+            });
+        }
+        truncated
+    }
+
     /// The frames of a stack, inner to outer.
     pub fn frames(&self, stack: StackId) -> impl Iterator<Item = SiteId> + '_ {
         let mut next = stack;

@@ -12,7 +12,7 @@ use super::model::{
 };
 use super::planes::{EventHead, Planes};
 use crate::trace::live::Block;
-use crate::trace::{Event, ImageId, Item, Op, Ownership, SiteId, StackId, StackTable};
+use crate::trace::{Event, ImageId, Item, Op, Ownership, StackId};
 
 /// A live block, or the place of one, by number.
 #[derive(Clone, Copy, Debug)]
@@ -466,21 +466,6 @@ const NO_EVENT: Event = Event {
 #[cold]
 fn not_live() -> Malformed {
     Malformed::new("a block that is given back is not live")
-}
-
-/// By stack, whether it goes on beyond its outermost frame.
-pub(super) fn truncated_stacks(stacks: &StackTable) -> Vec<bool> {
-    let mut truncated = vec![false];
-    for node in stacks.nodes() {
-        let outermost = node.parent == StackId::EMPTY;
-        let parent = truncated.get(node.parent.0 as usize).copied();
-        truncated.push(if outermost {
-            node.site == SiteId::TRUNCATED
-        } else {
-            parent.unwrap_or(false)
-        });
-    }
-    truncated
 }
 
 /// Decodes one event chunk's payload by itself, as the first of a trace with so many stacks: for

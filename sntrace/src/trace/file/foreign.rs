@@ -18,7 +18,7 @@ const KNOWN: &[(&[u8], &str)] = &[
 ];
 
 /// What a file that begins with these bytes looks like.
-pub(super) fn looks_like(start: &[u8]) -> &'static str {
+pub(in crate::trace) fn looks_like(start: &[u8]) -> &'static str {
     if start.is_empty() {
         return "it is empty";
     }

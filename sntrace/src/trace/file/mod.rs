@@ -23,7 +23,7 @@ mod definitions;
 mod dump;
 mod encode;
 mod fields;
-mod foreign;
+pub(super) mod foreign;
 mod index;
 mod items;
 mod manner;
@@ -31,7 +31,6 @@ mod model;
 mod owned;
 mod planes;
 mod reader;
-mod source;
 mod symbols;
 mod writer;
 
@@ -52,7 +51,7 @@ pub const VERSION: u32 = 1;
 
 /// What every trace file begins with. The byte beyond ASCII and the line ends show what a transfer
 /// as text does to it.
-pub(crate) const MAGIC: [u8; 8] = *b"\x89SNT\r\n\x1a\n";
+pub(super) const MAGIC: [u8; 8] = *b"\x89SNT\r\n\x1a\n";
 /// What every whole trace file ends with.
 const END_MAGIC: [u8; 8] = *b"SNT-END\n";
 /// Bytes before the first chunk: magic, version, four zeros.

@@ -11,16 +11,16 @@ use std::path::Path;
 
 use super::about::About;
 use super::chunk::{ChunkHead, HEAD_BYTES, Kind, PAYLOAD_MAX, Unpress};
-use super::decode::{Decoder, truncated_stacks};
+use super::decode::Decoder;
 use super::definitions;
 use super::fields::{Fields, Malformed};
 use super::foreign::looks_like;
 use super::index::{self, Entry, TRAILER_BYTES};
 use super::planes::EventHead;
-use super::source::Source;
 use super::symbols::SymbolReader;
 use super::{MAGIC, PROLOGUE_BYTES, VERSION};
 use crate::output::escape;
+use crate::trace::source::Source;
 use crate::trace::{Certificate, Header, Item, Recorded, Recording, Site, Tables, TraceError};
 
 /// A trace file that was opened.
@@ -75,7 +75,7 @@ impl TraceFile {
     /// It can't be read, is something else, of a later version, or damaged.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         let shown = escape::shown(&escape::lossy(path.as_os_str().as_encoded_bytes()));
-        match Source::open(path) {
+        match Source::open(path, |start| start.starts_with(&MAGIC)) {
             Ok(source) => Self::read(source, shown),
             Err(source) => Err(TraceError::Unreadable {
                 path: shown,
@@ -98,7 +98,8 @@ impl TraceFile {
         self.cut
     }
 
-    fn read(source: Source, path: String) -> Result<Self, TraceError> {
+    /// Reads what was opened. Errors name it `path`, which is escaped.
+    pub(in crate::trace) fn read(source: Source, path: String) -> Result<Self, TraceError> {
         let reading = Reading { source, path };
         reading.prologue()?;
         let whole = reading.index()?;
@@ -129,7 +130,7 @@ impl TraceFile {
             path: reading.path,
         };
         file.tables = file.read_tables()?;
-        file.truncated = truncated_stacks(&file.tables.stacks);
+        file.truncated = file.tables.stacks.truncated();
         let certificate = file.read_certificate()?;
         let has_certificate = certificate.is_some();
         file.certificate = certificate.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The bytes of a trace file: on disk or in memory.
+//! The bytes of a trace: on disk or in memory.
 //!
 //! A file is read piece by piece and not mapped: if somebody cuts it meanwhile that is an error to
 //! report, where touching a mapping would be a signal.
@@ -11,10 +11,11 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use super::MAGIC;
-
 /// What is no file is read up to here, in bytes: some 300 million events.
 const STREAM_BYTES_MAX: u64 = 1 << 30;
+
+/// So many bytes, the first ones, tell whether a trace begins.
+pub(super) const START_BYTES: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
@@ -31,10 +32,10 @@ enum Place {
 }
 
 impl Source {
-    /// `-` is standard input.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// `-` is standard input. What is no file is read on where `wanted` says so of its start.
+    pub(super) fn open(path: &Path, wanted: fn(&[u8]) -> bool) -> io::Result<Self> {
         if path.as_os_str() == "-" {
-            return Self::from_stream(io::stdin().lock(), STREAM_BYTES_MAX);
+            return Self::from_stream(io::stdin().lock(), STREAM_BYTES_MAX, wanted);
         }
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -42,7 +43,7 @@ impl Source {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         if !metadata.is_file() {
-            return Self::from_stream(file, STREAM_BYTES_MAX);
+            return Self::from_stream(file, STREAM_BYTES_MAX, wanted);
         }
         Ok(Self {
             length: metadata.len(),
@@ -51,13 +52,17 @@ impl Source {
     }
 
     /// What does not begin as a trace does is not read on: it may have no end, as /dev/zero.
-    fn from_stream(stream: impl Read, bytes_max: u64) -> io::Result<Self> {
+    fn from_stream(
+        stream: impl Read,
+        bytes_max: u64,
+        wanted: fn(&[u8]) -> bool,
+    ) -> io::Result<Self> {
         let mut stream = stream.take(bytes_max + 1);
         let mut bytes = Vec::new();
         (&mut stream)
-            .take(MAGIC.len() as u64)
+            .take(START_BYTES as u64)
             .read_to_end(&mut bytes)?;
-        if bytes == MAGIC {
+        if wanted(&bytes) {
             stream.read_to_end(&mut bytes)?;
         }
         if bytes.len() as u64 > bytes_max {
@@ -81,9 +86,22 @@ impl Source {
         self.length
     }
 
+    /// Its first bytes: [`START_BYTES`] of them, or all.
+    pub(super) fn start(&self) -> io::Result<Vec<u8>> {
+        let mut start = Vec::new();
+        let length = self.length.min(START_BYTES as u64) as usize;
+        self.append(0, length, &mut start)?;
+        Ok(start)
+    }
+
     /// Fills `out` with what is at `offset`. Callers have bounded its length.
     pub(super) fn read(&self, offset: u64, length: usize, out: &mut Vec<u8>) -> io::Result<()> {
         out.clear();
+        self.append(offset, length, out)
+    }
+
+    /// Adds to `out` what is at `offset`. Callers have bounded its length.
+    pub(super) fn append(&self, offset: u64, length: usize, out: &mut Vec<u8>) -> io::Result<()> {
         match &self.place {
             Place::Memory(bytes) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -92,11 +110,12 @@ impl Source {
                 Ok(())
             }
             Place::Disk(file) => {
-                out.resize(length, 0);
+                let held = out.len();
+                out.resize(held + length, 0);
                 // A reader that panicked left the position anywhere; it is set anew.
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 file.seek(SeekFrom::Start(offset))?;
-                file.read_exact(out)
+                file.read_exact(&mut out[held..])
             }
         }
     }
@@ -106,14 +125,20 @@ impl Source {
 mod tests {
     use super::*;
 
+    const MAGIC: [u8; 8] = crate::trace::file::MAGIC;
+
+    fn is_trace(start: &[u8]) -> bool {
+        start.starts_with(&MAGIC)
+    }
+
     #[test]
     fn what_has_no_end_is_read_as_far_as_it_may_be_a_trace() {
-        let zeros = Source::from_stream(io::repeat(0), u64::MAX - 1).unwrap();
-        assert_eq!(zeros.length(), MAGIC.len() as u64);
+        let zeros = Source::from_stream(io::repeat(0), u64::MAX - 1, is_trace).unwrap();
+        assert_eq!(zeros.length(), START_BYTES as u64);
         let endless = MAGIC.chain(io::repeat(7));
-        let error = Source::from_stream(endless, 1000).unwrap_err();
+        let error = Source::from_stream(endless, 1000, is_trace).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
-        let whole = Source::from_stream(MAGIC.chain(&[7; 92][..]), 100).unwrap();
+        let whole = Source::from_stream(MAGIC.chain(&[7; 92][..]), 100, is_trace).unwrap();
         assert_eq!(whole.length(), 100);
     }
 }
