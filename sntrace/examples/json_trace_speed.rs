@@ -16,17 +16,19 @@ use sntrace::trace::Recording as _;
 use sntrace::trace::json::JsonTrace;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let path = std::env::args().nth(1);
+    let document = match &path {
+        Some(_) => Vec::new(),
+        None => made_up(10_000_000),
+    };
+    let mut bytes = document.len() as u64;
     let begun = Instant::now();
-    let (trace, bytes) = match std::env::args().nth(1) {
+    let trace = match &path {
         Some(path) => {
-            let bytes = std::fs::metadata(&path)?.len();
-            (JsonTrace::open(Path::new(&path))?, bytes)
+            bytes = std::fs::metadata(path)?.len();
+            JsonTrace::open(Path::new(path))?
         }
-        None => {
-            let document = made_up(10_000_000);
-            let bytes = document.len() as u64;
-            (JsonTrace::from_bytes("made up", document)?, bytes)
-        }
+        None => JsonTrace::from_bytes("made up", document)?,
     };
     let opened = begun.elapsed();
     let events = trace.certificate().events;
@@ -44,7 +46,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The time that opening takes has the making up in it: this is for profiles, not for figures.
 fn made_up(events: u64) -> Vec<u8> {
     let mut out = String::from(
         r#"{"format":"sntrace","version":1,"command":[],"platform":{"os":"linux","arch":"x86_64"},

@@ -102,12 +102,21 @@ pub(super) fn event(cursor: &mut Cursor<'_>) -> Result<RawEvent, Fault> {
     if seen != ALL {
         return Err(Fault::Wrong(start, missing(seen)));
     }
-    match event.op {
-        Op::Mmap => event.alignment = u64::from(prot) | u64::from(flags) << 32,
-        _ => event.alignment = alignment.unwrap_or(0),
-    }
     if alignment.is_some() {
         event.op = aligned(event.op);
+    }
+    // What a function does not take means nothing, should a document have it.
+    let op = event.op;
+    event.alignment = match op {
+        Op::Mmap => u64::from(prot) | u64::from(flags) << 32,
+        _ if takes_alignment(op) => alignment.unwrap_or(0),
+        _ => 0,
+    };
+    if !matches!(op, Op::Calloc | Op::Reallocarray) {
+        event.count = 1;
+    }
+    if !op.replaces() {
+        event.old_block = 0;
     }
     Ok(event)
 }
@@ -169,6 +178,20 @@ fn aligned(op: Op) -> Op {
     }
 }
 
+fn takes_alignment(op: Op) -> bool {
+    matches!(
+        op,
+        Op::AlignedAlloc
+            | Op::PosixMemalign
+            | Op::Memalign
+            | Op::FreeAlignedSized
+            | Op::NewAligned
+            | Op::NewArrayAligned
+            | Op::DeleteAligned
+            | Op::DeleteArrayAligned
+    )
+}
+
 #[cold]
 fn missing(seen: u8) -> &'static str {
     match !seen & ALL {
@@ -203,6 +226,15 @@ mod tests {
         let other = r#" { "x":[{"op":"free"}], "stack" : 6, "ptr":"0x5","s\u0069ze":4,
             "tid":3, "op":"mal\u006coc", "pid":2, "caller": null, "time_ns":1 } "#;
         assert_eq!(read(other), Ok(plain));
+    }
+
+    #[test]
+    fn what_a_function_does_not_take_is_passed_over() {
+        let other = PLAIN.replace(
+            ":4,",
+            ":4,\"count\":3,\"old_ptr\":\"0x9\",\"alignment\":8,\"flags\":1,",
+        );
+        assert_eq!(read(&other), read(PLAIN));
     }
 
     #[test]

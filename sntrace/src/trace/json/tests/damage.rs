@@ -179,7 +179,7 @@ fn what_cannot_be_is_damage() {
             "'recorded' can't be read",
         ),
         ("/summary", json!(null), "'summary' can't be read"),
-        ("/certificate/events", json!("\u{1b}"), r"\x1b"),
+        ("/certificate/events", json!("\u{1b}"), r"\u{1b}"),
     ];
     for (place, value, expected) in wrong {
         let trace = changed(&samples::recording(), |document| {
