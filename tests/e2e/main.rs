@@ -18,6 +18,8 @@ mod exports;
 mod full_stacks;
 /// What the hook asks of its process.
 mod hook_file;
+/// JSON traces, read back.
+mod json_traces;
 /// Every function has its line.
 mod lines;
 /// dlopen, dlclose, constructors.
