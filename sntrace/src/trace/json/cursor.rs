@@ -6,8 +6,7 @@
 //! A piece may end anywhere, as it is what has been read of a file so far: [`Fault::Short`] then says that
 //! there is more to come, and the value is read again from its beginning.
 
-/// Arrays and objects within each other, from here on, are nonsense.
-const DEPTH_MAX: usize = 100;
+use super::nesting::{NO_PAIR, Nesting, TOO_DEEP};
 
 /// Why a value can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,11 +239,7 @@ impl<'a> Cursor<'a> {
                     self.string()?;
                     continue;
                 }
-                open @ (b'{' | b'[') => {
-                    if !nesting.open(open) {
-                        return self.wrong(TOO_DEEP);
-                    }
-                }
+                open @ (b'{' | b'[') if !nesting.open(open) => return self.wrong(TOO_DEEP),
                 close @ (b'}' | b']') => match nesting.close(close) {
                     None => return self.wrong(NO_PAIR),
                     Some(0) => {
@@ -263,42 +258,6 @@ impl<'a> Cursor<'a> {
 /// Said of a number with a fraction or an exponent.
 pub(super) const NOT_WHOLE: &str =
     "a number is not whole: a tool that keeps numbers as doubles may have rewritten it";
-pub(super) const TOO_DEEP: &str = "values are nested too deeply";
-pub(super) const NO_PAIR: &str = "brackets do not pair";
-
-/// The open brackets around a place.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Nesting {
-    depth: usize,
-    /// A bit each, the innermost lowest: whether it is a brace.
-    braces: u128,
-}
-
-impl Nesting {
-    /// False: too deep.
-    #[inline]
-    pub fn open(&mut self, bracket: u8) -> bool {
-        self.depth += 1;
-        self.braces = self.braces << 1 | u128::from(bracket == b'{');
-        self.depth <= DEPTH_MAX
-    }
-
-    /// How many are left; `None`: it does not pair.
-    #[inline]
-    pub fn close(&mut self, bracket: u8) -> Option<usize> {
-        if (self.braces & 1 == 1) != (bracket == b'}') {
-            return None;
-        }
-        self.braces >>= 1;
-        self.depth = self.depth.checked_sub(1)?;
-        Some(self.depth)
-    }
-
-    #[inline]
-    pub fn depth(&self) -> usize {
-        self.depth
-    }
-}
 
 /// The value of `0x` and up to 16 digits.
 #[inline]
@@ -322,6 +281,7 @@ pub(super) fn hexadecimal(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::nesting::DEPTH_MAX;
     use super::*;
     use proptest::prelude::*;
 

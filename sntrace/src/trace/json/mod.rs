@@ -9,7 +9,7 @@
 //! unknown ones are passed over. Nothing in it is trusted. Every number of a row is looked at before it is
 //! used, what is read as one piece has a largest size, and depth costs no stack.
 //!
-//! * `cursor` takes values apart that are in memory;
+//! * `cursor` takes values apart that are in memory, and `nesting` counts their brackets;
 //! * `stream` brings them there, and passes over what is not wanted;
 //! * `document` knows the keys, `rows` the rows, `event` the events;
 //! * `tables` and `schedule` make of the rows what a recording has.
@@ -17,6 +17,7 @@
 mod cursor;
 mod document;
 mod event;
+mod nesting;
 mod rows;
 mod schedule;
 mod stream;

@@ -5,7 +5,8 @@
 //! takes no longer than its length. What is not wanted goes by in pieces, however long it is
 //! ([`Stream::skip`]).
 
-use super::cursor::{Cursor, Fault, NO_PAIR, Nesting, TOO_DEEP};
+use super::cursor::{Cursor, Fault};
+use super::nesting::{NO_PAIR, Nesting, TOO_DEEP};
 use crate::trace::TraceError;
 use crate::trace::source::Source;
 
