@@ -5,6 +5,8 @@
 //! processes begin by the clock, and end where another program takes their place or the document ends. That
 //! is right for all but what a child inherits and when most was live.
 
+use std::collections::BTreeSet;
+
 use super::rows::ProcessRow;
 use crate::symbolize::hash::AddressMap;
 use crate::trace::{ImageId, Item, Module};
@@ -149,8 +151,8 @@ pub(super) struct Running<'s> {
     made: usize,
     /// When the next one is due, by events or by the clock; beyond all where there is none.
     due: u64,
-    /// By process id, the rows that run, the last that began last.
-    rows: AddressMap<u32, Vec<u32>>,
+    /// By process id, the rows that run; they stand in the order of their beginnings.
+    rows: AddressMap<u32, BTreeSet<u32>>,
     /// By process id, images of processes that have no row.
     unknown: AddressMap<u32, ImageId>,
     /// What was found last.
@@ -207,7 +209,7 @@ impl<'s> Running<'s> {
                 Step::End(row) => {
                     let pid = self.schedule.processes[row as usize].pid;
                     if let Some(rows) = self.rows.get_mut(&pid) {
-                        rows.retain(|&running| running != row);
+                        rows.remove(&row);
                     }
                     self.schedule.end(row, each);
                 }
@@ -222,11 +224,11 @@ impl<'s> Running<'s> {
         let pid = self.schedule.processes[row as usize].pid;
         let rows = self.rows.entry(pid).or_default();
         if self.schedule.by_clock {
-            for before in rows.drain(..) {
+            for before in std::mem::take(rows) {
                 self.schedule.end(before, each);
             }
         }
-        rows.push(row);
+        rows.insert(row);
         self.schedule.begin(row, each);
     }
 
