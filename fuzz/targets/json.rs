@@ -26,7 +26,13 @@ fuzz_target!(|data: &[u8]| {
     assert!(replayed.is_ok());
     assert_eq!(analysis.totals.events, events);
     let mut written = Vec::new();
-    export(Format::Json, &trace, &ExportOptions::default(), &mut written).unwrap();
+    export(
+        Format::Json,
+        &trace,
+        &ExportOptions::default(),
+        &mut written,
+    )
+    .unwrap();
     let again = JsonTrace::from_bytes("again", written).unwrap();
     let same = Analysis::of(&again, &AnalysisOptions::default()).unwrap();
     assert_eq!(same.totals.allocations, analysis.totals.allocations);
