@@ -8,8 +8,8 @@ use crate::check::Calls;
 use crate::output::escape;
 use crate::output::filter::Glob;
 use crate::profile::{self, Profile};
-use crate::trace::TraceError;
-use crate::trace::file::{MAGIC, TraceFile};
+use crate::trace::file::MAGIC;
+use crate::trace::{self, TraceError};
 
 /// What of a file tells what it is, in bytes.
 const START_BYTES: u64 = 256;
@@ -52,11 +52,10 @@ pub(super) fn measure(path: &Path, counted: &[&Glob]) -> Result<Measured, TraceE
             calls: None,
         });
     }
-    let trace = TraceFile::open(path)?;
-    let generator = format!("sntrace {}", trace.sntrace_version());
+    let trace = trace::open(path)?;
     Ok(Measured {
-        profile: Profile::of(&trace, &generator, trace.recorded())?,
-        calls: Some(Calls::of(&trace, counted)?),
+        profile: Profile::of(&*trace)?,
+        calls: Some(Calls::of(&*trace, counted)?),
     })
 }
 

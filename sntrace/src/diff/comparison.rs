@@ -11,7 +11,7 @@ use super::paths::{PathId, Paths};
 use super::side::{Manner, Sites};
 use super::{inlined, renamed};
 use crate::profile::{Figures, Measured, Profile};
-use crate::trace::file::StacksTaken;
+use crate::trace::StacksTaken;
 use crate::trace::{StackId, Tables};
 use crate::verdict::Matched;
 

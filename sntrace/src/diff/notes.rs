@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::comparison::Comparison;
 use super::gate::Named;
 use crate::output::grouped;
-use crate::trace::file::StacksTaken;
+use crate::trace::StacksTaken;
 use crate::verdict::Matched;
 
 /// Notes on two sides, or on one.

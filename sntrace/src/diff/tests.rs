@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::analyze::samples::Maker;
 use crate::profile::{Figures, Metric, Profile};
-use crate::trace::file::Recorded;
 use crate::trace::{Certificate, Recording as _};
 use crate::verdict::{Matched, SiteState, Verdict};
 
@@ -24,7 +23,7 @@ fn profile(sites: &[Site<'_>]) -> Profile {
         }
     }
     let made = maker.make();
-    let profile = Profile::of(&made, "sntrace 0.1.0", &Recorded::default()).unwrap();
+    let profile = Profile::of(&made).unwrap();
     assert_eq!(made.certificate().events, profile.certificate.events);
     profile
 }
@@ -462,7 +461,7 @@ fn a_trace_with_callers_alone_is_compared_by_them() {
         (2, 8, &["work", "b", "main"]),
     ]);
     let mut head = profile(&[(5, 8, &["work"])]);
-    head.origin.recorded.stacks = crate::trace::file::StacksTaken::Caller;
+    head.origin.recorded.stacks = crate::trace::StacksTaken::Caller;
     let verdict = compare(&base, &head, &[]);
     assert_eq!(changes(&verdict), []);
     assert_eq!(

@@ -384,7 +384,6 @@ fn bytes_of(hex: &str) -> Result<Vec<u8>, String> {
 mod tests {
     use super::*;
     use crate::analyze::samples::Maker;
-    use crate::trace::file::Recorded;
     use proptest::prelude::*;
 
     fn profile(stacks: &[Vec<&'static str>]) -> Profile {
@@ -394,7 +393,7 @@ mod tests {
             let stack = maker.stack(stack);
             maker.malloc(stack, at * 0x100, at);
         }
-        Profile::of(&maker.make(), "sntrace 0.1.0", &Recorded::default()).unwrap()
+        Profile::of(&maker.make()).unwrap()
     }
 
     fn written(profile: &Profile) -> Vec<u8> {

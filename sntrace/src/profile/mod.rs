@@ -11,8 +11,7 @@ mod merge;
 use serde::{Deserialize, Serialize};
 
 use crate::analyze::{Analysis, AnalysisOptions};
-use crate::trace::file::Recorded;
-use crate::trace::{Certificate, Recording, StackId, Tables, TraceError};
+use crate::trace::{Certificate, Recorded, Recording, StackId, Tables, TraceError};
 
 pub use document::{is_profile, read, write};
 pub use figures::{Figures, Measured, Metric, Spread};
@@ -66,11 +65,7 @@ impl Profile {
     ///
     /// # Errors
     /// Where the trace can't be read to its end.
-    pub fn of(
-        recording: &dyn Recording,
-        generator: &str,
-        recorded: &Recorded,
-    ) -> Result<Profile, TraceError> {
+    pub fn of(recording: &dyn Recording) -> Result<Profile, TraceError> {
         let analysis = Analysis::of(recording, &AnalysisOptions::default())?;
         let totals = &analysis.totals;
         let header = recording.header();
@@ -93,9 +88,9 @@ impl Profile {
                 os: header.os.clone(),
                 arch: header.arch.clone(),
                 started: header.started.clone(),
-                generator: generator.to_owned(),
+                generator: recording.generator().to_owned(),
                 revision: None,
-                recorded: recorded.clone(),
+                recorded: recording.recorded().clone(),
             },
             certificate: recording.certificate().clone(),
             totals: vec![Figures {

@@ -51,7 +51,7 @@ pub const VERSION: u32 = 1;
 
 /// What every trace file begins with. The byte beyond ASCII and the line ends show what a transfer
 /// as text does to it.
-pub(super) const MAGIC: [u8; 8] = *b"\x89SNT\r\n\x1a\n";
+pub(crate) const MAGIC: [u8; 8] = *b"\x89SNT\r\n\x1a\n";
 /// What every whole trace file ends with.
 const END_MAGIC: [u8; 8] = *b"SNT-END\n";
 /// Bytes before the first chunk: magic, version, four zeros.
