@@ -16,6 +16,8 @@ mod bad_days;
 mod exports;
 /// Full stacks, compared with walks and with lines without them.
 mod full_stacks;
+/// Two traces compared, and rules judged.
+mod gate;
 /// What the hook asks of its process.
 mod hook_file;
 /// JSON traces, read back.
