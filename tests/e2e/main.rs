@@ -12,6 +12,8 @@ mod support;
 mod allocators;
 /// Bad input, full disks, killed launchers.
 mod bad_days;
+/// Programs checked against budgets and baselines.
+mod check;
 /// Exports of a recorded trace, read back by their own tools.
 mod exports;
 /// Full stacks, compared with walks and with lines without them.
