@@ -255,6 +255,30 @@ def long_report(bench):
         goal(wall <= 30 and peak <= 1024, "<= 30 s, 1024 MiB"), widths=(24, 28, 0))
 
 
+def long_diff(bench):
+    """Two traces of ten million events each, from the program whose stacks are many."""
+    title("8. Two traces of 10 million events compared, as trace files and as JSON")
+    row("format", "size", "seconds", "peak", widths=(12, 12, 12, 0))
+    traces, documents = [], []
+    for side in ("base", "head"):
+        trace = os.path.join(bench.build, side + ".snt")
+        bench.run([*bench.sntrace[:1], "record", "-q", "-o", trace, "--", *bench.program("deep", 10_000_000)])
+        document = os.path.join(bench.build, side + ".json")
+        bench.run([*bench.sntrace[:1], "export", trace, "--format", "json", "-o", document])
+        traces.append(trace)
+        documents.append(document)
+    for name, files in (("snt", traces), ("json", documents), ("mixed", [traces[0], documents[1]])):
+        size = sum(os.path.getsize(file) for file in files) / 2**20
+        command = [*bench.sntrace[:1], "diff", *files, "--fail-on", "allocations>1%", "--fail-on", "site:*:bytes>50%"]
+        wall, usage = bench.run(command)
+        peak = usage.ru_maxrss / 1024
+        met = wall < 10 and peak < 512
+        cells = (name, f"{size:.0f} MiB", f"{wall:.1f} s", f"{peak:.0f} MiB", goal(met, "< 10 s, < 512 MiB"))
+        row(*cells, widths=(12, 12, 12, 12, 0))
+    for file in traces + documents:
+        os.remove(file)
+
+
 def main():
     parser = argparse.ArgumentParser(
         prog="scripts/bench.sh", description="Measures what tracing costs; always exits with 0 if it could."
@@ -263,7 +287,8 @@ def main():
     parser.add_argument("--events", type=int, metavar="N", help="events of each run (5000000; quick: 1000000)")
     parser.add_argument("--quick", action="store_true", help="for a look: fewer rounds and events")
     parser.add_argument("--recording", action="store_true", help="only what recording full stacks costs")
-    parser.add_argument("--long", action="store_true", help="also 100 million events: the launcher's memory, and a report on them")
+    parser.add_argument("--diff", action="store_true", help="only how long two traces take to be compared")
+    parser.add_argument("--long", action="store_true", help="also 100 million events: the launcher's memory, and a report on them; and --diff")
     # From bench.sh, absent when it only checks what it was given.
     parser.add_argument("--sntrace", help=argparse.SUPPRESS)
     parser.add_argument("--build", help=argparse.SUPPRESS)
@@ -283,6 +308,9 @@ def main():
     print(f"{rounds} rounds of {events:,} events; median (least..greatest)")
     if load > processors / 2:
         print("The machine is busy with something else: figures, of wall time above all, mean little.")
+    if options.diff:
+        long_diff(bench)
+        return
     if not options.recording:
         extra_per_event(bench, rounds)
         lines_per_second(bench, rounds)
@@ -292,6 +320,7 @@ def main():
     if options.long:
         long_run(bench)
         long_report(bench)
+        long_diff(bench)
 
 
 if __name__ == "__main__":

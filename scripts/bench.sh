@@ -5,7 +5,8 @@
 #   scripts/bench.sh              some minutes
 #   scripts/bench.sh --quick      for a look; figures are rough
 #   scripts/bench.sh --recording  only what full stacks cost, beside heaptrack where that is installed
-#   scripts/bench.sh --long       also 100 million events: the launcher's memory, and a report on them
+#   scripts/bench.sh --diff       only how long two traces of 10 million events take to be compared
+#   scripts/bench.sh --long       also 100 million events: the launcher's memory, and a report on them; and --diff
 #   scripts/bench.sh --rounds N --events N
 #
 # SNTRACE=FILE measures that program instead of building one. Needs gcc and python3 besides.
