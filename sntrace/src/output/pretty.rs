@@ -25,6 +25,40 @@ pub(crate) fn write(document: &impl Serialize, out: &mut dyn Write) -> io::Resul
     out.flush()
 }
 
+/// Writes a part of a document on one line, without a newline.
+///
+/// # Errors
+/// When the destination takes no more.
+pub(crate) fn write_line(part: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, VisibleLine);
+    part.serialize(&mut serializer)?;
+    Ok(())
+}
+
+/// A name, with what is hidden as escapes.
+fn write_visible<W: ?Sized + Write>(writer: &mut W, fragment: &str) -> io::Result<()> {
+    if !fragment.chars().any(escape::is_hidden) {
+        return writer.write_all(fragment.as_bytes());
+    }
+    let mut quoted = Vec::new();
+    escape::json(&mut quoted, fragment);
+    // The quotes are written already.
+    writer.write_all(quoted.get(1..quoted.len() - 1).unwrap_or(&[]))
+}
+
+/// On one line, and safe to show.
+struct VisibleLine;
+
+impl Formatter for VisibleLine {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        write_visible(writer, fragment)
+    }
+}
+
 /// Pretty, and safe to show.
 struct Visible(PrettyFormatter<'static>);
 
@@ -34,13 +68,7 @@ impl Formatter for Visible {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        if !fragment.chars().any(escape::is_hidden) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut quoted = Vec::new();
-        escape::json(&mut quoted, fragment);
-        // The quotes are written already.
-        writer.write_all(quoted.get(1..quoted.len() - 1).unwrap_or(&[]))
+        write_visible(writer, fragment)
     }
 
     fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {

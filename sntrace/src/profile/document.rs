@@ -20,6 +20,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Figures, Origin, Profile, StackFigures};
+use crate::output::pretty;
 use crate::symbolize::Frame;
 use crate::trace::{
     Certificate, FileNumber, Site, SiteId, StackId, StackTable, Tables, TraceError, TracedFile,
@@ -115,9 +116,9 @@ pub fn write(profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
         out,
         "{{\"format\":\"{FORMAT}\",\"version\":{VERSION},\n\"origin\":"
     )?;
-    serde_json::to_writer(&mut *out, &profile.origin)?;
+    pretty::write_line(&profile.origin, out)?;
     out.write_all(b",\n\"certificate\":")?;
-    serde_json::to_writer(&mut *out, &profile.certificate)?;
+    pretty::write_line(&profile.certificate, out)?;
     rows(out, "totals", profile.totals.iter())?;
     let files = needed.files.iter().map(|number| {
         let file = profile.tables.files.get(*number as usize);
@@ -168,7 +169,7 @@ fn rows<T: Serialize>(
     write!(out, ",\n\"{name}\":[")?;
     for (at, row) in rows.enumerate() {
         out.write_all(if at == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut *out, &row)?;
+        pretty::write_line(&row, out)?;
     }
     out.write_all(b"]")
 }
@@ -464,6 +465,19 @@ mod tests {
     fn what_no_site_needs_is_not_written() {
         let text = String::from_utf8(written(&profile(&[vec!["a", "main"]]))).unwrap();
         assert!(!text.contains("unused"), "{text}");
+    }
+
+    #[test]
+    fn a_name_does_nothing_to_a_terminal() {
+        let mut profile = profile(&[vec!["a", "main"]]);
+        profile.origin.command = vec!["x\u{9b}31m\u{202e}\x1b[0m".into()];
+        let bytes = written(&profile);
+        assert!(
+            bytes
+                .iter()
+                .all(|byte| (b' '..0x7f).contains(byte) || *byte == b'\n')
+        );
+        assert_eq!(read("p", &bytes).unwrap().origin, profile.origin);
     }
 
     #[test]
