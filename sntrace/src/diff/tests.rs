@@ -433,7 +433,8 @@ fn a_gate_on_a_trace_that_lacks_events_fails() {
 
 #[test]
 fn what_can_mislead_is_noted() {
-    let base = profile(&[(1, 1, &["main"])]);
+    let mut base = profile(&[(1, 1, &["main"])]);
+    base.origin.generator = "sntrace 0.1.0".into();
     let mut head = profile(&[(1, 1, &["start_of_another", "run"])]);
     head.origin.command = vec!["/bin/other".into()];
     head.origin.generator = "sntrace 0.2.0".into();
