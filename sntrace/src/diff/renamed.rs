@@ -19,6 +19,11 @@ const ROUNDS_MAX: usize = 8;
 /// Names as much alike as this are believed to be one without more evidence: the share of common pairs of letters.
 const LIKENESS_MIN: f64 = 0.5;
 
+/// Pairs of names that are compared in one round, and at one place. Where there are more, names tell little: much of the
+/// program is another.
+const LIKENESSES_MAX: usize = 200_000;
+const LIKENESSES_AT_PLACE_MAX: usize = 4_096;
+
 /// Functions that follow one another and that one side alone has. Mostly it is one; where a function was split, or two were
 /// made one, the sides have different numbers of them.
 type Run = Vec<NameId>;
@@ -123,10 +128,11 @@ impl<'c, 'p> Search<'c, 'p> {
     fn renames(&self, known: &Renames) -> Vec<(Run, Run)> {
         let taken: HashSet<&Run> = known.values().collect();
         let mut votes: BTreeMap<(&Run, &Run), Evidence> = BTreeMap::new();
+        let mut likenesses = LIKENESSES_MAX;
         for (pattern, place) in &self.places {
             // Functions further in that both sides have: the old and the new one call the same.
             let further_in = pattern.last().is_some_and(Option::is_some);
-            for (one, other, equal) in self.pairs(place, known) {
+            for (one, other, equal) in self.pairs(place, known, &mut likenesses) {
                 for (old, new) in one.holes.iter().zip(&other.holes) {
                     if known.contains_key(old) || taken.contains(new) {
                         continue;
@@ -168,8 +174,9 @@ impl<'c, 'p> Search<'c, 'p> {
     fn joins(&self, known: &Renames) -> Vec<(usize, usize, Matched)> {
         let mut joins = Vec::new();
         for place in self.places.values() {
+            let new = by_holes(&place.new);
             for one in &place.old {
-                let Some(other) = renamed(one, &place.new, known) else {
+                let Some(other) = renamed(one, &new, known) else {
                     continue;
                 };
                 let holes = one.holes.iter().zip(&other.holes);
@@ -183,17 +190,19 @@ impl<'c, 'p> Search<'c, 'p> {
         joins
     }
 
-    /// Candidates at the same place, each with the one that it became: the only one, the one with equal figures, or the
-    /// one whose names are most alike. With each whether the figures are equal. Those that known renames explain
-    /// are left out.
+    /// Candidates at the same place, each with the one that it became: the only one, the one whose names are most alike,
+    /// or the one with equal figures. With each whether the figures are equal. Those that known renames explain are left
+    /// out. `likenesses` is how many pairs of names may still be compared.
     fn pairs<'s>(
         &self,
         place: &'s Place,
         known: &Renames,
+        likenesses: &mut usize,
     ) -> Vec<(&'s Candidate, &'s Candidate, bool)> {
+        let new_by_holes = by_holes(&place.new);
         let mut gone: HashSet<usize> = HashSet::new();
         for one in &place.old {
-            if let Some(other) = renamed(one, &place.new, known) {
+            if let Some(other) = renamed(one, &new_by_holes, known) {
                 gone.extend([one.pair, other.pair]);
             }
         }
@@ -206,30 +215,65 @@ impl<'c, 'p> Search<'c, 'p> {
         if let ([one], [other]) = (&old[..], &new[..]) {
             return vec![(one, other, equal(one, other))];
         }
-        let mut found = Vec::new();
-        for (at, &one) in old.iter().enumerate() {
-            let by_names = self
-                .most_alike(one, &new)
-                .filter(|&there| self.most_alike(new[there], &old) == Some(at));
-            let by_figures =
-                only_equal(one, &new).filter(|&there| only_equal(new[there], &old) == Some(at));
-            if let Some(there) = by_names.or(by_figures) {
-                found.push((one, new[there], equal(one, new[there])));
-            }
+        let mut found: Vec<_> = self.by_names(&old, &new, likenesses);
+        let mut taken: HashSet<usize> = HashSet::new();
+        for (one, other) in &found {
+            taken.extend([one.pair, other.pair]);
         }
+        let by_figures = by_figures(&old, &new).into_iter();
+        found.extend(
+            by_figures
+                .filter(|(one, other)| !taken.contains(&one.pair) && !taken.contains(&other.pair)),
+        );
+        let found = found.into_iter();
         found
+            .map(|(one, other)| (one, other, equal(one, other)))
+            .collect()
     }
 
-    fn most_alike(&self, of: &Candidate, among: &[&Candidate]) -> Option<usize> {
-        let score = |other: &Candidate| {
-            let each = of.holes.iter().zip(&other.holes);
-            let sum: f64 = each.map(|(one, other)| self.alike(one, other)).sum();
-            sum / of.holes.len().max(1) as f64
+    /// Candidates that are each other's most alike.
+    fn by_names<'s>(
+        &self,
+        old: &[&'s Candidate],
+        new: &[&'s Candidate],
+        likenesses: &mut usize,
+    ) -> Vec<(&'s Candidate, &'s Candidate)> {
+        let comparisons = old.len() * new.len();
+        if comparisons > LIKENESSES_AT_PLACE_MAX || comparisons > *likenesses {
+            return Vec::new();
+        }
+        *likenesses -= comparisons;
+        let texts = |side: &[&Candidate]| -> Vec<Vec<String>> {
+            let texts = side.iter().map(|candidate| candidate.holes.iter());
+            texts
+                .map(|holes| holes.map(|run| self.text(run)).collect())
+                .collect()
         };
-        let scored = among.iter().map(|other| score(other)).enumerate();
-        let scored = scored.filter(|(_, score)| *score >= LIKENESS_MIN);
-        let best = scored.max_by(|a, b| a.1.total_cmp(&b.1));
-        best.map(|(at, _)| at)
+        let (old_texts, new_texts) = (texts(old), texts(new));
+        let score = |one: &[String], other: &[String]| {
+            let each = one.iter().zip(other);
+            let sum: f64 = each.map(|(one, other)| likeness(one, other)).sum();
+            sum / one.len().max(1) as f64
+        };
+        // The best so far: of each old one, and of each new one.
+        let mut of_old = vec![(LIKENESS_MIN, None); old.len()];
+        let mut of_new = vec![(LIKENESS_MIN, None); new.len()];
+        for (at, one) in old_texts.iter().enumerate() {
+            for (there, other) in new_texts.iter().enumerate() {
+                let score = score(one, other);
+                if score >= of_old[at].0 {
+                    of_old[at] = (score, Some(there));
+                }
+                if score >= of_new[there].0 {
+                    of_new[there] = (score, Some(at));
+                }
+            }
+        }
+        let mutual = of_old.iter().enumerate().filter_map(|(at, (_, there))| {
+            let there = (*there)?;
+            (of_new[there].1 == Some(at)).then(|| (old[at], new[there]))
+        });
+        mutual.collect()
     }
 
     fn alike(&self, old: &Run, new: &Run) -> f64 {
@@ -259,28 +303,54 @@ fn pattern(functions: &[NameId], alone: impl Fn(NameId) -> bool) -> (Pattern, Ve
     (pattern, holes)
 }
 
+/// Candidates of one place by what is in their holes, which tells them apart.
+fn by_holes(candidates: &[Candidate]) -> HashMap<&[Run], &Candidate> {
+    let candidates = candidates.iter();
+    candidates
+        .map(|candidate| (&candidate.holes[..], candidate))
+        .collect()
+}
+
 /// The one among these that known renames make of a candidate.
-fn renamed<'s>(of: &Candidate, among: &'s [Candidate], known: &Renames) -> Option<&'s Candidate> {
-    let holes = of.holes.iter().map(|old| known.get(old));
-    let holes = holes.collect::<Option<Vec<_>>>()?;
-    among
-        .iter()
-        .find(|other| other.holes.iter().eq(holes.iter().copied()))
+fn renamed<'s>(
+    of: &Candidate,
+    among: &HashMap<&'s [Run], &'s Candidate>,
+    known: &Renames,
+) -> Option<&'s Candidate> {
+    let holes = of.holes.iter().map(|old| known.get(old).cloned());
+    let holes = holes.collect::<Option<Vec<Run>>>()?;
+    among.get(&holes[..]).copied()
 }
 
 fn equal(one: &Candidate, other: &Candidate) -> bool {
-    let of = |figures: &Figures| (figures.allocations, figures.bytes);
-    of(&one.figures) == of(&other.figures)
+    telling_figures(one) == telling_figures(other)
 }
 
-/// The only one among these with equal figures.
-fn only_equal(of: &Candidate, among: &[&Candidate]) -> Option<usize> {
-    let among = among.iter().enumerate();
-    let mut found = among.filter(|(_, other)| equal(of, other));
-    match (found.next(), found.next()) {
-        (Some((at, _)), None) => Some(at),
-        _ => None,
-    }
+fn telling_figures(of: &Candidate) -> (u64, u64) {
+    (of.figures.allocations, of.figures.bytes)
+}
+
+/// Candidates whose figures no other one of their own side has, and one of the other side.
+fn by_figures<'s>(
+    old: &[&'s Candidate],
+    new: &[&'s Candidate],
+) -> Vec<(&'s Candidate, &'s Candidate)> {
+    let unique = |side: &[&'s Candidate]| {
+        let mut found: BTreeMap<(u64, u64), Option<&'s Candidate>> = BTreeMap::new();
+        for &candidate in side {
+            let entry = found.entry(telling_figures(candidate));
+            entry
+                .and_modify(|only| *only = None)
+                .or_insert(Some(candidate));
+        }
+        found
+    };
+    let new = unique(new);
+    let pairs = unique(old).into_iter().filter_map(|(figures, one)| {
+        let other = new.get(&figures).copied().flatten()?;
+        Some((one?, other))
+    });
+    pairs.collect()
 }
 
 /// How much two names are alike, from 0 to 1: twice the pairs of neighbouring letters that both have, of all

@@ -247,6 +247,24 @@ fn a_function_that_went_and_another_that_came_are_not_one() {
     assert_eq!(states, [SiteState::New, SiteState::Gone]);
 }
 
+/// Comparing each with each would take hours.
+#[test]
+fn two_programs_with_many_functions_do_not_take_long() {
+    let names = |side: &str| -> Vec<[String; 2]> {
+        let all = 0..20_000;
+        all.map(|number| [format!("{side}_{number}"), "main".into()])
+            .collect()
+    };
+    let made = |names: &[[String; 2]]| {
+        let stacks: Vec<[&str; 2]> = names.iter().map(|[a, b]| [&**a, &**b]).collect();
+        let sites: Vec<Site<'_>> = stacks.iter().map(|stack| (1, 8, &stack[..])).collect();
+        profile(&sites)
+    };
+    let (base, head) = (made(&names("old")), made(&names("new")));
+    let verdict = compare(&base, &head, &["allocations>0"]);
+    assert_eq!(verdict.sites.len(), 40_000);
+}
+
 #[test]
 fn a_function_that_became_part_of_its_caller_is_found() {
     let base = profile(&[

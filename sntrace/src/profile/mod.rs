@@ -2,7 +2,7 @@
 //!
 //! A profile holds no events. Of one run it is made by [`Profile::of`]; several runs of the same program make one
 //! profile with a figure a run ([`Profile::add`]), which tells noise from change. It takes memory by distinct
-//! stacks, and little of it on disk ([`write`]): that is what a baseline is.
+//! stacks, and little of it on disk ([`write()`]): that is what a baseline is.
 
 mod document;
 mod figures;
