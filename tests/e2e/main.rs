@@ -38,8 +38,12 @@ mod processes;
 mod reading;
 /// Programs from Debian's packages.
 mod real_programs;
+/// Recipes and workflows that users copy.
+mod recipes;
 /// Recorded traces: what is in them.
 mod record;
+/// Scripts that compare two revisions, or two exports.
+mod regress;
 /// Stacks that are hard to follow, compared with libunwind's.
 mod stacks;
 /// Names from every form of debug information.

@@ -1,4 +1,4 @@
-/* Prints how often each word of its standard input stands there. */
+/* Prints how often each word of a file stands there. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,11 +39,17 @@ static void print_and_free(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    FILE *file = argc > 1 ? fopen(argv[1], "r") : NULL;
+    if (!file) {
+        perror("words");
+        return 1;
+    }
     char text[64];
-    while (scanf("%63s", text) == 1)
+    while (fscanf(file, "%63s", text) == 1)
         add_word(text);
+    fclose(file);
     print_and_free();
     return 0;
 }
