@@ -31,6 +31,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("script", "bsdutils"),
     ("setarch", "util-linux"),
     ("dwp", "binutils"),
+    ("ctest", "cmake"),
 ];
 
 /// The path of a program that must be installed. Debian's own folders come first: wrappers that a

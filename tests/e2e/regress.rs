@@ -1,7 +1,7 @@
 //! The scripts around the gate: `scripts/regress.sh` on repositories of its users, `scripts/regress.py` on exports.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use serde_json::Value;
@@ -160,6 +160,22 @@ fn regress_leaves_everything_of_the_user_s_alone() {
             .exits(code)
             .says("what is not committed is not judged");
         assert_eq!(history.state(), before, "{build}");
+    }
+}
+
+#[test]
+fn regress_cleans_up_when_it_is_interrupted() {
+    let history = History::new();
+    let before = history.state();
+    for (signal, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut command = history.script();
+        // To the script and all that it has started, as a terminal's Ctrl-C.
+        let build = format!("kill -{signal} 0");
+        command
+            .process_group(0)
+            .args(["-b", &build, "--", "./parse"]);
+        Done::of(&mut command).exits(status).says("base: ");
+        assert_eq!(history.state(), before, "{signal}");
     }
 }
 
