@@ -12,7 +12,8 @@
 #
 # OPTIONS are those of 'sntrace diff' (--fail-on RULE, --format FORMAT, -o OUT, --top N, ...), and of
 # 'sntrace check' those that say how COMMAND is run (--mmap, --no-follow, --transport HOW, --overflow HOW,
-# --ignore-status). E.g. in front of a merge, and to find the commit that brought a regression:
+# --ignore-status). E.g. in front of a merge, and to find the commit that brought a regression (with a BASE
+# that stays while git bisect moves HEAD):
 #
 #   scripts/regress.sh -b make -r origin/main... --fail-on 'allocations>1%' -- ./parse sample.txt
 #   git bisect run scripts/regress.sh -b make -r v1.2 --fail-on 'leaked_bytes>0' -- ./parse sample.txt
@@ -56,11 +57,15 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
             [ "$2" = - ] || judging+=(-o "$(realpath -m -- "$2")")
             shift
             ;;
-        --output=*) judging+=(-o "$(realpath -m -- "${1#*=}")") ;;
+        --output=* | -o=*) judging+=(-o "$(realpath -m -- "${1#*=}")") ;;
+        -o?*) judging+=(-o "$(realpath -m -- "${1#-o}")") ;;
         --source-root | --source-root=*) source_root=given ;;&
         --mmap | --no-follow | --ignore-status | --transport=* | --overflow=*) measuring+=("$1") ;;
         --transport | --overflow) measuring+=("$1" "$2") && shift ;;
-        -f | --format | --fail-on | --match | --top | --frames | --color | --source-root) judging+=("$1" "$2") && shift ;;
+        -f | --format | --fail-on | --match | --top | --frames | --color | --source-root)
+            judging+=("$1" "$2")
+            shift
+            ;;
         -*) judging+=("$1") ;;
         *) fail 2 "'$1' is no option; COMMAND comes after '--'" ;;
     esac

@@ -281,7 +281,7 @@ fn regress_runs_where_it_was_called_with_the_input_that_it_was_given() {
             "-k",
             "kept",
         ])
-        .args(["--format=json", "-o", "the verdict.json", "--", "./copy"]);
+        .args(["--format=json", "-othe verdict.json", "--", "./copy"]);
     let done = Done::of(&mut command).exits(0);
     assert_eq!(done.stdout, "");
     let text = project.read("sub folder/the verdict.json");
