@@ -18,7 +18,6 @@ packages=(
     heaptrack golang-go nodejs          # readers of exports: heaptrack_print, go tool pprof,
     protobuf-compiler                   # DHAT's viewer, protobuf without a schema
     libxml2-utils                       # xmllint: a JUnit report by its XML schema
-    libunwind-dev                       # a second opinion on stacks
     make cmake python3-pytest           # test runners with sntrace in them: tests/recipes
     python3-yaml                        # the workflow of docs/guide, to run its steps
     python3 sqlite3 git xz-utils perl   # real programs

@@ -173,7 +173,7 @@ allocations = 2
             "348 allocated bytes, within 1,024",
             "19 allocations, within 21",
             "2 leaked blocks, within 2",
-            "nothing allocates there",
+            "nothing allocates there: no stack has such a function",
         ]
     );
     let broken = project.verdict(&budget, &["9", "--callback", "--leak", "3"], 1);
@@ -476,6 +476,27 @@ fn a_program_that_fails_is_not_judged() {
         .unwrap();
     assert_eq!(missing.status.code(), Some(127));
     assert!(!project.path(".sntrace").exists());
+}
+
+#[test]
+fn what_cannot_be_written_is_told_before_the_program_runs() {
+    let project = Project::new();
+    project.write("b.toml", "[totals]\nallocations = 3\n");
+    project.write("file", "");
+    for options in [
+        &["--budget", "b.toml", "-o", "/no/such/folder/x"][..],
+        &["--save-baseline", "x", "--baseline-dir", "file/below"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sntrace"));
+        let output = clean(command.arg("check").args(options))
+            .args(["touch", "ran"])
+            .current_dir(project.folder.path())
+            .output()
+            .unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{said}");
+        assert!(!project.path("ran").exists(), "the program ran: {said}");
+    }
 }
 
 #[test]

@@ -314,7 +314,9 @@ impl Judge<'_> {
         }
         let mut failures = Vec::new();
         let mut excused = 0;
-        for sum in comparison.sums(diff::Scope::Function, Some(&zone.under)) {
+        let functions = comparison.sums(diff::Scope::Function, Some(&zone.under));
+        let seen = !functions.is_empty();
+        for sum in functions {
             let pairs = sum.pairs.iter().map(|at| (*at, &comparison.pairs[*at]));
             let (free, guilty): (Vec<_>, Vec<_>) = pairs
                 .filter(|(_, pair)| {
@@ -360,7 +362,9 @@ impl Judge<'_> {
             std::cmp::Reverse(head)
         });
         let sentence = match (failures.as_slice(), excused) {
-            ([], 0) => "nothing allocates there".to_owned(),
+            ([], 0) if seen => "nothing allocates there".to_owned(),
+            // It may be well, or another name than the function's.
+            ([], 0) => "nothing allocates there: no stack has such a function".to_owned(),
             ([], 1) => "nothing allocates there but 1 site that is excused".to_owned(),
             ([], many) => format!("nothing allocates there but {many} sites that are excused"),
             ([only], _) => only.sentence.clone(),

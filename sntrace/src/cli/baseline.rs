@@ -67,6 +67,20 @@ pub(super) fn existing(choice: &BaselineChoice, name: &str) -> Result<PathBuf, B
     }
 }
 
+/// Says before the program runs whether a baseline of this name could be kept.
+pub(super) fn prepare(choice: &BaselineChoice, name: &str) -> Result<(), BaselineError> {
+    let path = path(choice, name)?;
+    // The folder is made when there is something to keep: it is tried in the innermost one that is there.
+    let own = std::path::absolute(&choice.folder).unwrap_or_else(|_| choice.folder.clone());
+    let there = own.ancestors().find(|folder| folder.exists());
+    let tried = tempfile::tempfile_in(there.unwrap_or(Path::new(".")));
+    tried.map_err(|source| BaselineError::Write {
+        path: shown(&path),
+        source,
+    })?;
+    Ok(())
+}
+
 /// Keeps a profile under a name. An older one is replaced at once or not at all.
 pub(super) fn save(
     choice: &BaselineChoice,

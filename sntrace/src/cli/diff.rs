@@ -45,6 +45,9 @@ pub(super) enum GateError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Both traces come by the same way.
+    #[error("cannot compare: both traces are standard input")]
+    OneStdin,
     /// A trace without events would pass every gate.
     #[error("cannot judge '{0}': it holds no events")]
     Empty(String),
@@ -76,6 +79,7 @@ impl GateError {
                     return exit_status::SNTRACE_FAILED;
                 }
             }
+            Self::OneStdin => messages::failure(self, Some("write one of them to a file first")),
             Self::Empty(_) => messages::failure(
                 self,
                 Some("a gate that saw nothing would pass whatever happens"),
@@ -96,6 +100,10 @@ pub(super) fn run_diff(options: &DiffOptions) -> u8 {
 
 /// Whether all rules held.
 fn compare(options: &DiffOptions) -> Result<bool, GateError> {
+    let stdin = |path: &PathBuf| path.as_os_str() == "-";
+    if options.base.as_ref().is_some_and(stdin) && stdin(&options.head) {
+        return Err(GateError::OneStdin);
+    }
     let base = match (&options.base, &options.baseline.name) {
         (Some(base), _) => base.clone(),
         (None, name) => baseline::existing(&options.baseline, name.as_deref().unwrap_or(""))?,
@@ -113,7 +121,8 @@ fn compare(options: &DiffOptions) -> Result<bool, GateError> {
         &options.gate.rules,
         options.gate.judge,
     )?;
-    show(&verdict, &options.show, Place::Stdout)?;
+    let showing = Showing::open(&options.show, Place::Stdout)?;
+    showing.show(&verdict)?;
     Ok(verdict.passed())
 }
 
@@ -150,30 +159,49 @@ pub(super) fn refuse_empty(name: &str, profile: &Profile) -> Result<(), GateErro
     }
 }
 
-/// Writes a verdict where it was wanted, else to `usual`.
-pub(super) fn show(
-    verdict: &Verdict,
-    choice: &ShowChoice,
-    usual: Place,
-) -> Result<(), OutputError> {
-    let (mut sheet, on_terminal) = match (&choice.output, usual) {
-        (Some(Destination::Stdout), _) | (None, Place::Stdout) => (
-            Sheet::open(&Destination::Stdout)?,
-            io::stdout().is_terminal(),
-        ),
-        (Some(file), _) => (Sheet::open(file)?, false),
-        (None, Place::Stderr) => (Sheet::stderr(), io::stderr().is_terminal()),
-    };
-    let options = ShowOptions {
-        top: choice.top,
-        frames: choice.frames,
-        colour: choice.color.colour(on_terminal),
-        width: terminal_width(),
-        source_root: source_root(choice),
-    };
-    let written = verdict::write(verdict, choice.format, &options, &mut sheet.writer);
-    written.map_err(|source| sheet.failed(source))?;
-    sheet.finish()
+/// Where a verdict goes, opened before anything is measured: a place that can't be written is no surprise at the end.
+pub(super) struct Showing<'a> {
+    choice: &'a ShowChoice,
+    sheet: Sheet,
+    on_terminal: bool,
+}
+
+impl<'a> Showing<'a> {
+    /// Opens the place that was chosen, else `usual`.
+    pub fn open(choice: &'a ShowChoice, usual: Place) -> Result<Self, OutputError> {
+        let (sheet, on_terminal) = match (&choice.output, usual) {
+            (Some(Destination::Stdout), _) | (None, Place::Stdout) => (
+                Sheet::open(&Destination::Stdout)?,
+                io::stdout().is_terminal(),
+            ),
+            (Some(file), _) => (Sheet::open(file)?, false),
+            (None, Place::Stderr) => (Sheet::stderr(), io::stderr().is_terminal()),
+        };
+        Ok(Self {
+            choice,
+            sheet,
+            on_terminal,
+        })
+    }
+
+    /// Writes a verdict.
+    pub fn show(self, verdict: &Verdict) -> Result<(), OutputError> {
+        let Self {
+            choice,
+            mut sheet,
+            on_terminal,
+        } = self;
+        let options = ShowOptions {
+            top: choice.top,
+            frames: choice.frames,
+            colour: choice.color.colour(on_terminal),
+            width: terminal_width(),
+            source_root: source_root(choice),
+        };
+        let written = verdict::write(verdict, choice.format, &options, &mut sheet.writer);
+        written.map_err(|source| sheet.failed(source))?;
+        sheet.finish()
+    }
 }
 
 /// Where a verdict goes that nobody chose a place for.

@@ -50,7 +50,10 @@ fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(Job::Report(options)) => read::run_report(&options),
         Ok(Job::Export(options)) => read::run_export(&options),
         Ok(Job::Diff(options)) => diff::run_diff(&options),
-        Ok(Job::Check(options)) => check::run_check(&options),
+        Ok(Job::Check(options)) => {
+            messages::set_quiet(options.run.quiet);
+            check::run_check(&options)
+        }
         Ok(Job::Dump(options)) => read::run_dump(&options),
         Ok(Job::Completions(shell)) => print(&generate::completions(shell)),
         Ok(Job::Man) => match generate::man_page() {

@@ -68,8 +68,8 @@ pub struct CheckArguments {
 
     /// Run the program N times, to tell noise from change.
     ///
-    /// Figures become spans, and only what lies beyond them counts as growth. What PROGRAM reads from standard
-    /// input must be a file then.
+    /// Figures become spans, and only what lies beyond them counts as growth. Its output comes N times; what it
+    /// reads from standard input must be a file.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000),
           help_heading = "Gate")]
     pub runs: u16,
@@ -167,7 +167,9 @@ pub struct ShowArguments {
     )]
     pub format: Format,
 
-    /// Write to OUT instead of stdout.
+    /// Write to OUT instead of stdout, or of stderr beside a program.
+    ///
+    /// OUT is created, or overwritten, before a program runs. `-` is stdout.
     #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub output: Option<PathBuf>,
 

@@ -10,7 +10,7 @@ mod runs;
 use std::path::Path;
 
 use super::baseline;
-use super::diff::{GateError, Place, name_of, refuse_empty, show};
+use super::diff::{GateError, Place, Showing, name_of, refuse_empty};
 use super::exit_status;
 use super::inputs::{self, Measured};
 use super::options::CheckOptions;
@@ -29,7 +29,7 @@ pub(super) fn run_check(options: &CheckOptions) -> u8 {
         None => Place::Stderr,
     };
     // What can't work is said before the program runs.
-    let prepared = match Prepared::of(options) {
+    let prepared = match Prepared::of(options, place) {
         Ok(prepared) => prepared,
         Err(error) => return error.report(),
     };
@@ -45,7 +45,7 @@ pub(super) fn run_check(options: &CheckOptions) -> u8 {
         Ok(measured) => measured,
         Err(status) => return status,
     };
-    match prepared.judge(options, &name, measured, place) {
+    match prepared.judge(options, &name, measured) {
         Ok(true) => exit_status::SUCCESS,
         Ok(false) => exit_status::RULE_FAILED,
         Err(error) => error.report(),
@@ -61,15 +61,17 @@ fn trace_of(options: &CheckOptions) -> Option<&Path> {
 }
 
 /// What a profile is judged by, read before the program runs.
-struct Prepared {
+struct Prepared<'a> {
+    /// Where the verdict goes.
+    showing: Showing<'a>,
     /// The baseline and what it is called.
     base: Option<(String, Profile)>,
     /// `None`: there is none, or it is only to be made.
     budget: Option<Budget>,
 }
 
-impl Prepared {
-    fn of(options: &CheckOptions) -> Result<Self, GateError> {
+impl<'a> Prepared<'a> {
+    fn of(options: &'a CheckOptions, place: Place) -> Result<Self, GateError> {
         let base = match &options.baseline.name {
             None => None,
             Some(name) => {
@@ -78,22 +80,25 @@ impl Prepared {
             }
         };
         if let Some(name) = &options.save_baseline {
-            baseline::path(&options.baseline, name)?;
+            baseline::prepare(&options.baseline, name)?;
         }
         let budget = match &options.budget {
             None => None,
             Some(path) => budgets::read(path, options.update.is_some())?,
         };
-        Ok(Self { base, budget })
+        Ok(Self {
+            showing: Showing::open(&options.show, place)?,
+            base,
+            budget,
+        })
     }
 
     /// Whether all rules held.
     fn judge(
-        &self,
+        self,
         options: &CheckOptions,
         name: &str,
         measured: Measured,
-        place: Place,
     ) -> Result<bool, GateError> {
         let Measured { mut profile, calls } = measured;
         refuse_empty(name, &profile)?;
@@ -121,7 +126,7 @@ impl Prepared {
                     format!("'{}' is not needed any more: nothing leaks there", leak.key)
                 }),
             );
-            show(&verdict, &options.show, place)?;
+            self.showing.show(&verdict)?;
             passed = verdict.passed();
         }
         if let Some(baseline) = &options.save_baseline {
