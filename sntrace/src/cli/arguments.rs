@@ -5,6 +5,8 @@
 //! page. Subcommands count only as the very first word; behind an option or `--` the same word
 //! is a PROGRAM.
 
+mod epilogue;
+mod errors;
 mod gate;
 mod read;
 mod run;
@@ -19,52 +21,11 @@ use super::options::{
     CheckOptions, ColorChoice, Destination, DiffOptions, DumpOptions, ExportCommand, LineFields,
     LinesOptions, RecordOptions, ReportCommand, Stacks, TraceOptions,
 };
+pub use epilogue::{EXAMPLES, EXIT_STATUS};
+pub use errors::UsageError;
 use gate::{CheckArguments, DiffArguments};
 use read::{DumpArguments, ExportArguments, LinesArguments, ReportArguments};
 use run::{RecordArguments, RunArguments};
-
-/// Shown at the end of `--help`, and in the man page.
-pub const EXAMPLES: &str = "  Every allocation of a program, on stderr:
-      sntrace ./program --its-own-options
-
-  Lines to a file, with source lines, only blocks of a page or more:
-      sntrace -o trace.txt --locations --filter 'size>=4096' ./program
-
-  The same run as JSON, ready for jq:
-      sntrace --quiet -o /dev/null --json trace.json ./program
-
-  Full call stacks, recorded; what was live at the peak, what leaked:
-      sntrace record -o trace.snt ./program
-      sntrace report trace.snt --view peak,leaks
-
-  A flame graph of what was allocated:
-      sntrace export trace.snt --format folded --metric bytes | flamegraph.pl > graph.svg
-
-  What a change costs, as a gate in front of a merge:
-      sntrace diff base.snt head.snt --fail-on 'allocations>2%' --fail-on 'leaked_bytes>0'
-
-  A budget that the tests must keep:
-      sntrace check --budget alloc.toml ./tests
-
-  A program that is called like a subcommand:
-      sntrace -- report
-";
-
-/// Shown after the examples, and in the man page.
-pub const EXIT_STATUS: &[(&str, &str)] = &[
-    (
-        "the program's own",
-        "tracing worked (128+N when signal N ended it)",
-    ),
-    (
-        "1",
-        "a rule of diff or check failed; with --strict, the trace is not exact",
-    ),
-    ("2", "wrong usage; unreadable or damaged input"),
-    ("125", "sntrace itself failed before or while tracing"),
-    ("126", "PROGRAM can't be executed"),
-    ("127", "PROGRAM was not found"),
-];
 
 /// What sntrace is, at the top of `--help`.
 const ABOUT: &str = "Show every heap allocation of a program, and who made it.";
@@ -325,66 +286,6 @@ pub enum Job {
     Dump(DumpOptions),
     Completions(clap_complete::Shell),
     Man,
-}
-
-/// Why a command line is refused: exit status 2, unless it asks for help.
-#[derive(Debug, thiserror::Error)]
-pub enum UsageError {
-    /// clap's own verdict, which includes `--help` and `--version`.
-    #[error(transparent)]
-    Clap(#[from] clap::Error),
-    /// A subcommand that a later version will have.
-    #[error("cannot run 'sntrace {0}': this version does not have it yet")]
-    Reserved(&'static str),
-    /// Two outputs that would write over each other.
-    #[error("cannot write both {0} and {1} to {2}: they would mix")]
-    SameDestination(&'static str, &'static str, String),
-    /// `record -o -`.
-    #[error("cannot record to standard output: it is the program's own")]
-    TraceOnStdout,
-    /// PROGRAM is the empty string.
-    #[error("cannot run '': PROGRAM is empty")]
-    EmptyProgram,
-    /// `diff` with one trace.
-    #[error("cannot compare: two traces are needed, BASE and HEAD")]
-    NoHead,
-    /// `diff --baseline` with two traces.
-    #[error("cannot compare: both BASE and the baseline '{0}' were given")]
-    TwoBases(String),
-    /// `check` without anything to check by.
-    #[error("cannot check: neither a budget nor a baseline was given")]
-    NothingToCheck,
-    /// `check --fail-on` without a baseline.
-    #[error(
-        "cannot judge by --fail-on: its rules compare, and there is no baseline to compare with"
-    )]
-    RulesWithoutBase,
-}
-
-impl UsageError {
-    /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Clap(_) | Self::EmptyProgram => None,
-            Self::Reserved(name) => Some(format!(
-                "to trace a program of this name: sntrace -- {name}, or sntrace ./{name}"
-            )),
-            Self::TraceOnStdout => Some("name a file with -o".to_owned()),
-            Self::NoHead => {
-                Some("with --baseline NAME, the baseline is what HEAD is compared with".to_owned())
-            }
-            Self::TwoBases(_) => Some("leave one of them out".to_owned()),
-            Self::NothingToCheck => Some(
-                "--budget FILE, --baseline NAME or --save-baseline NAME; 'sntrace check --budget FILE \
-                 --update-budget PROGRAM' makes a budget"
-                    .to_owned(),
-            ),
-            Self::RulesWithoutBase => {
-                Some("add --baseline NAME, or write bounds into a budget".to_owned())
-            }
-            Self::SameDestination(..) => Some("give each a file of its own".to_owned()),
-        }
-    }
 }
 
 /// The definition that help, man page and completions are made from.

@@ -3,13 +3,17 @@
 //! A bound is broken by what is certain: where runs of the same build differ, by the lowest figure, unless unstable
 //! figures are to count, too. What leaks where the budget allows it is in no other bound of leaks.
 
-use super::budget::{AllowedLeak, Bound, Bounded, Budget, Measure, Place, Scope, Zone};
+mod words;
+mod zones;
+
+use super::budget::{AllowedLeak, Bound, Bounded, Budget, Measure, Place, Scope};
 use super::calls::Calls;
 use super::limit::Figure;
 use crate::diff::{self, Comparison, JudgeOptions, Pair, Sum};
-use crate::output::{escape, grouped};
+use crate::output::escape;
 use crate::profile::{Figures, Measured, Metric, Spread};
-use crate::verdict::{Change, Failure, Judged, Subject, Written};
+use crate::verdict::{Change, Failure, Judged, Written};
+use words::{amount, counted, limit, of};
 
 /// A rule of a budget that can't be judged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -307,81 +311,6 @@ impl Judge<'_> {
         Some((Figure::per_call(all_runs(sum), count.calls)?, count))
     }
 
-    fn zone(&self, zone: &Zone) -> Result<Judged, UnjudgedError> {
-        let comparison = self.evidence.comparison;
-        if comparison.callers_only {
-            return Err(self.no_stacks(&zone.key, zone.place));
-        }
-        let mut failures = Vec::new();
-        let mut excused = 0;
-        let functions = comparison.sums(diff::Scope::Function, Some(&zone.under));
-        let seen = !functions.is_empty();
-        for sum in functions {
-            let pairs = sum.pairs.iter().map(|at| (*at, &comparison.pairs[*at]));
-            let (free, guilty): (Vec<_>, Vec<_>) = pairs
-                .filter(|(_, pair)| {
-                    let head = pair.head_figures().get(Metric::Allocations);
-                    self.certain(head) > 0
-                })
-                .partition(|(_, pair)| {
-                    let mut functions = comparison.functions(pair);
-                    functions.any(|name| zone.except.iter().any(|glob| glob.matches(name)))
-                });
-            excused += free.len();
-            if guilty.is_empty() {
-                continue;
-            }
-            let mut runs = vec![Figures::default(); comparison.head.runs()];
-            for part in guilty.iter().filter_map(|(_, pair)| pair.head.as_ref()) {
-                for (to, from) in runs.iter_mut().zip(&part.runs) {
-                    *to += *from;
-                }
-            }
-            let head = Measured::of(&runs).get(Metric::Allocations);
-            let because = match &zone.reason {
-                Some(reason) => format!(" ({reason})"),
-                None => String::new(),
-            };
-            failures.push(Failure {
-                sentence: format!(
-                    "{} below {}, where nothing may allocate{because}",
-                    amount(Metric::Allocations, head),
-                    sum.subject.name().unwrap_or(""),
-                ),
-                subject: sum.subject,
-                measured: Some(Change {
-                    metric: Metric::Allocations,
-                    base: None,
-                    head,
-                }),
-                sites: largest(guilty.into_iter(), Metric::Allocations),
-            });
-        }
-        failures.sort_by_key(|failure| {
-            let head = failure.measured.map(|change| change.head.median);
-            std::cmp::Reverse(head)
-        });
-        let sentence = match (failures.as_slice(), excused) {
-            ([], 0) if seen => "nothing allocates there".to_owned(),
-            // It may be well, or another name than the function's.
-            ([], 0) => "nothing allocates there: no stack has such a function".to_owned(),
-            ([], 1) => "nothing allocates there but 1 site that is excused".to_owned(),
-            ([], many) => format!("nothing allocates there but {many} sites that are excused"),
-            ([only], _) => only.sentence.clone(),
-            ([first, ..], _) => format!(
-                "{} functions allocate there; the most: {}",
-                failures.len(),
-                first.sentence
-            ),
-        };
-        Ok(Judged {
-            rule: zone.key.clone(),
-            written: Some(self.written(zone.place)),
-            sentence,
-            failures,
-        })
-    }
-
     /// What is judged of a figure that varies.
     fn certain(&self, spread: Spread) -> u64 {
         match self.options.fail_unstable {
@@ -439,37 +368,4 @@ fn largest<'p>(pairs: impl Iterator<Item = (usize, &'p Pair)>, metric: Metric) -
 fn all_runs(sum: &Sum) -> u64 {
     let runs = sum.head.iter().map(|run| run.allocations);
     runs.fold(0, u64::saturating_add)
-}
-
-/// `12,345 allocations`, or what runs differ by.
-fn amount(metric: Metric, spread: Spread) -> String {
-    let number = match spread.varies() {
-        true => format!("{} to {}", grouped(spread.low), grouped(spread.high)),
-        false => grouped(spread.low),
-    };
-    match (spread.high, metric) {
-        (1, Metric::Allocations) => "1 allocation".into(),
-        (1, Metric::LeakedAllocations) => "1 leaked block".into(),
-        _ => format!("{number} {}", metric.noun()),
-    }
-}
-
-fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", grouped(number))
-}
-
-/// `parse: `; nothing for the run.
-fn of(subject: &Subject) -> String {
-    match subject.name() {
-        Some(name) => format!("{name}: "),
-        None => String::new(),
-    }
-}
-
-fn limit(bound: &Bound) -> String {
-    match bound.measure {
-        Measure::AllocationsPerCall => format!("{} a call", bound.limit),
-        Measure::Metric(_) => grouped(bound.limit.rounded_up()),
-    }
 }
