@@ -73,7 +73,8 @@ proptest! {
         let at = at % bytes.len();
         bytes[at] = byte;
         let _ = read("changed", &bytes);
-        bytes.truncate(at);
+        // Behind its last bracket there is only a newline.
+        bytes.truncate(at.min(bytes.len() - 2));
         prop_assert!(read("cut", &bytes).is_err());
     }
 }
