@@ -49,7 +49,8 @@ impl JudgeError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::FitsNothing { .. } => {
-                "names are those that 'sntrace report' shows; * and ? stand for any letters"
+                "names are those that 'sntrace report' shows, * and ? stand for any letters; a function that \
+                 was inlined is seen with debug information (-g)"
             }
             Self::CallersOnly { .. } => "'sntrace record' takes whole stacks",
         }

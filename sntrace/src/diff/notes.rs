@@ -54,8 +54,8 @@ fn matched(comparison: &Comparison<'_>, notes: &mut Vec<String>) {
     say(renamed.collect(), "renamed");
     let inlined = inlined.into_iter();
     let inlined =
-        inlined.map(|name| format!("inlined in one of both, without debug information: '{name}'"));
-    say(inlined.collect(), "inlined in one of both");
+        inlined.map(|name| format!("on one side alone inlined, or left by a tail call: '{name}'"));
+    say(inlined.collect(), "inlined on one side alone");
 }
 
 fn own(side: Named<'_>, notes: &mut Vec<String>) {

@@ -17,7 +17,7 @@ use crate::verdict::Matched;
 /// More rounds find nothing: each needs a rename that the one before has found.
 const ROUNDS_MAX: usize = 8;
 /// Names as much alike as this are believed to be one without more evidence: the share of common pairs of letters.
-const LIKENESS_MIN: f64 = 0.5;
+const LIKENESS_MIN: f64 = 0.6;
 
 /// Pairs of names that are compared in one round, and at one place. Where there are more, names tell little: much of the
 /// program is another.
