@@ -105,14 +105,24 @@ pub(super) fn figure(metric: Metric, value: u64) -> String {
 
 /// A figure of several runs: the median, and how far they lie apart where they do.
 pub(super) fn spread(metric: Metric, spread: Spread) -> String {
-    let median = figure(metric, spread.median);
-    match spread.varies() {
-        true => format!(
-            "{median} ({}..{})",
-            figure(metric, spread.low),
-            figure(metric, spread.high)
+    let shown = |value| figure(metric, value);
+    // What rounding makes equal is told exactly: that it varies is what it is shown for.
+    let exact = |value| format!("{} B", grouped(value));
+    let hidden = shown(spread.low) == shown(spread.high);
+    match (spread.varies(), hidden) {
+        (false, _) => shown(spread.median),
+        (true, false) => format!(
+            "{} ({}..{})",
+            shown(spread.median),
+            shown(spread.low),
+            shown(spread.high)
         ),
-        false => median,
+        (true, true) => format!(
+            "{} ({}..{})",
+            exact(spread.median),
+            exact(spread.low),
+            exact(spread.high)
+        ),
     }
 }
 
@@ -318,6 +328,23 @@ mod tests {
         let all = change(Metric::Bytes, u64::MAX, 0);
         assert_eq!(delta(&all), "-16.0 EiB");
         assert_eq!(all.delta(), Some(-i128::from(u64::MAX)));
+    }
+
+    #[test]
+    fn a_span_that_rounding_hides_is_exact() {
+        let span = |low, high| {
+            spread(
+                Metric::Bytes,
+                Spread {
+                    low,
+                    median: low,
+                    high,
+                },
+            )
+        };
+        assert_eq!(span(2048, 4096), "2.0 KiB (2.0 KiB..4.0 KiB)");
+        assert_eq!(span(2048, 2049), "2,048 B (2,048 B..2,049 B)");
+        assert_eq!(span(2048, 2048), "2.0 KiB");
     }
 
     #[test]
