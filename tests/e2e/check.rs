@@ -536,16 +536,23 @@ fn a_trace_is_checked_on_stdout() {
         "[totals]\nallocations = 3\n[[no_alloc]]\nunder = 'leak_*'\n",
     );
     let trace = recorded(project.folder.path(), &[&project.program, "2"]);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sntrace"));
-    let output = clean(command.args(["check", "--budget", "b.toml"]))
-        .arg(&trace)
-        .current_dir(project.folder.path())
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stderr), "");
-    let shown = text(&output.stdout);
-    assert!(shown.starts_with("failed: 1 of 2 rules"), "{shown}");
+    let trace = trace.to_str().unwrap();
+    // Options may stand before the file or after it.
+    for words in [
+        ["--budget", "b.toml", "--top", "3", trace],
+        ["--budget", "b.toml", trace, "--top", "3"],
+        [trace, "--top", "3", "--budget", "b.toml"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sntrace"));
+        let output = clean(command.arg("check").args(words))
+            .current_dir(project.folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stderr), "");
+        let shown = text(&output.stdout);
+        assert!(shown.starts_with("failed: 1 of 2 rules"), "{shown}");
+    }
 }
 
 #[test]

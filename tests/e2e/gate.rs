@@ -385,6 +385,42 @@ fn a_gate_on_a_trace_that_was_cut_fails_unless_told_otherwise() {
 }
 
 #[test]
+fn a_gate_on_a_trace_with_dropped_events_fails_unless_told_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Build::c("gate.c").path();
+    let base = trace(folder.path(), "base.snt", &[program.to_str().unwrap(), "5"]);
+    let json = folder.path().join("dropped.json");
+    let json = json.to_str().unwrap();
+    let exported = sntrace(&["export", &base, "--format", "json", "-o", json]);
+    assert_eq!(exported.status.code(), Some(0));
+    let whole = fs::read_to_string(json).unwrap();
+    fs::write(
+        json,
+        whole.replace("\"dropped_events\":0", "\"dropped_events\":12"),
+    )
+    .unwrap();
+    let failed = verdict(&base, json, &["--fail-on", "allocations>0"], 1);
+    let sentence = failed["rules"][0]["sentence"].as_str().unwrap();
+    assert!(
+        sentence.contains("lacks 12 events, which were dropped"),
+        "{sentence}"
+    );
+    verdict(
+        &base,
+        json,
+        &["--fail-on", "allocations>0", "--allow-drops"],
+        0,
+    );
+    // Without rules there is a note of it, and no failure.
+    let shown = verdict(&base, json, &[], 0);
+    assert!(
+        shown["notes"].to_string().contains("lacks 12 events"),
+        "{}",
+        shown["notes"]
+    );
+}
+
+#[test]
 fn two_programs_are_compared_with_a_word_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let one = trace(

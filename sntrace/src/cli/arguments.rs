@@ -328,10 +328,13 @@ fn epilogue() -> String {
 
 /// Reads a command line, the first word being sntrace's own name.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Job, UsageError> {
-    use clap::FromArgMatches as _;
-
-    let matches = definition().try_get_matches_from(words).map_err(explain)?;
-    let arguments = Arguments::from_arg_matches(&matches)?;
+    let words: Vec<OsString> = words.into_iter().collect();
+    let mut arguments = read(&words)?;
+    if let Some(Command::Check(check)) = &arguments.command
+        && let Some(words) = gate::with_trace_last(&words, &check.run.program)
+    {
+        arguments = read(&words)?;
+    }
     match arguments.command {
         None => TraceOptions::try_from(arguments.trace).map(Job::Trace),
         Some(Command::Completions { shell, .. }) => Ok(Job::Completions(shell)),
@@ -346,6 +349,13 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Job, UsageErro
         Some(Command::Attach(_)) => Err(UsageError::Reserved("attach")),
         Some(Command::View(_)) => Err(UsageError::Reserved("view")),
     }
+}
+
+fn read(words: &[OsString]) -> Result<Arguments, clap::Error> {
+    use clap::FromArgMatches as _;
+
+    let matches = definition().try_get_matches_from(words).map_err(explain)?;
+    Arguments::from_arg_matches(&matches)
 }
 
 /// clap calls the program's name missing in its own words; these are ours.

@@ -1,12 +1,14 @@
 //! The commands that compare and judge: `diff` and `check`.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::run::RunArguments;
 use super::{ColorValue, UsageError};
+use crate::cli::inputs::is_trace;
 use crate::cli::options::{
     BaselineChoice, CheckOptions, Destination, DiffOptions, GateOptions, ShowChoice,
 };
@@ -203,6 +205,19 @@ pub struct ShowArguments {
 pub enum MatchValue {
     Similar,
     Exact,
+}
+
+/// A command line of `check` whose PROGRAM is a trace: options may follow a file, which takes none itself. With `--` before it
+/// everything is the program's, as ever.
+pub fn with_trace_last(words: &[OsString], program: &[OsString]) -> Option<Vec<OsString>> {
+    let (file, rest) = program.split_first()?;
+    let before = words.get(..words.len().checked_sub(program.len())?)?;
+    let explicit = before.last().is_some_and(|word| word == "--");
+    if rest.is_empty() || explicit || !is_trace(Path::new(file)) {
+        return None;
+    }
+    let end = [OsString::from("--"), file.clone()];
+    Some([before, rest, &end].concat())
 }
 
 fn rule(text: &str) -> Result<Rule, String> {
