@@ -8,6 +8,7 @@
 #   -r BASE   what to compare with: a revision, or 'REVISION...' for where HEAD left it; HEAD~1 unless told
 #   -R HEAD   what to judge, HEAD unless told
 #   -n RUNS   runs of COMMAND in each, 3 unless told: what varies between them is noise, and fails no rule
+#             (--runs RUNS is the same)
 #   -k DIR    keep what was measured there: base.json and head.json, which 'sntrace diff' reads again
 #
 # OPTIONS are those of 'sntrace diff' (--fail-on RULE, --format FORMAT, -o OUT, --top N, ...), and of
@@ -43,14 +44,15 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
     case $1 in
         -h | --help) usage && exit ;;
         # Everything with a value: it is the next word, or stands behind the sign of equality.
-        -b | -r | -R | -n | -k | -o | -f | --output | --format | --fail-on | --match | --top | --frames | --color | \
+        -b | -r | -R | -n | --runs | -k | -o | -f | --output | --format | --fail-on | --match | --top | --frames | --color | \
             --source-root | --transport | --overflow)
             [ $# -gt 1 ] || fail 2 "$1 needs a value; $0 --help explains it"
             ;;&
         -b) build=$2 && shift ;;
         -r) base=$2 && shift ;;
         -R) head=$2 && shift ;;
-        -n) runs=$2 && shift ;;
+        -n | --runs) runs=$2 && shift ;;
+        --runs=*) runs=${1#*=} ;;
         -k) keep=$(realpath -m -- "$2") && shift ;;
         # The verdict is written from another folder.
         -o | --output)

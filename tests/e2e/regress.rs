@@ -225,7 +225,7 @@ fn regress_says_what_is_wrong_before_it_builds() {
             "no metric is called 'allocs'",
         ),
         (&["--frobnicate"], "'--frobnicate'"),
-        (&["-n", "0"], "0 is not in 1..=1000"),
+        (&["--runs", "0"], "0 is not in 1..=1000"),
         (&["-r", "nowhere"], "there is no revision 'nowhere'"),
         (&["-r", "nowhere..."], "there is no revision 'nowhere'"),
         (&["./parse"], "COMMAND comes after '--'"),

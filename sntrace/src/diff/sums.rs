@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::comparison::{Comparison, Pair};
 use super::names::module_stem;
 use crate::output::filter::Glob;
+use crate::output::grouped;
 use crate::profile::{Figures, Measured, Metric};
 use crate::verdict::{Change, Subject};
 
@@ -34,7 +35,11 @@ impl Scope {
             Scope::Module => ("module", "modules"),
             Scope::Site => ("site", "sites"),
         };
-        format!("{number} {}", if number == 1 { one } else { many })
+        format!(
+            "{} {}",
+            grouped(number as u64),
+            if number == 1 { one } else { many }
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{Change, Failure, Judged, ShowOptions, SiteChange, StackFrame, Verdict, wording};
 use crate::page::quantity::count;
 use crate::page::{Line, Page, Side, Span, Style, Table, shortened};
-use crate::profile::Metric;
+use crate::profile::{Metric, Spread};
 use crate::report::base_name;
 
 pub(super) fn write(
@@ -229,15 +229,21 @@ fn totals(verdict: &Verdict, page: &mut Page<'_>) -> io::Result<()> {
         }
         return table.write(page);
     }
-    let mut table = Table::new(&[
+    // Medians line up; how far runs lie apart stands behind them, where it may be cut on a narrow page.
+    let mut columns = vec![
         ("METRIC", Side::Left),
         ("BASE", Side::Right),
         ("HEAD", Side::Right),
         ("DELTA", Side::Right),
         ("DELTA %", Side::Right),
-    ]);
+    ];
+    let mut changes = verdict.totals.iter();
+    if changes.any(|change| wording::ranges(change).is_some()) {
+        columns.push(("RUNS", Side::Left));
+    }
+    let mut table = Table::new(&columns);
     for change in &verdict.totals {
-        let base = change.base.map(|base| wording::spread(change.metric, base));
+        let median = |spread: Spread| plain(wording::figure(change.metric, spread.median));
         let style = match change.differs() {
             true => Style::Bold,
             false => Style::Dim,
@@ -245,10 +251,11 @@ fn totals(verdict: &Verdict, page: &mut Page<'_>) -> io::Result<()> {
         table.row(
             vec![
                 plain(change.metric.name().into()),
-                plain(base.unwrap_or_default()),
-                head(change),
+                median(change.base.unwrap_or_default()),
+                median(change.head),
                 Span::new(style, wording::delta(change)),
                 plain(wording::percent(change)),
+                Span::new(Style::Dim, wording::ranges(change).unwrap_or_default()),
             ],
             vec![],
         );

@@ -105,25 +105,46 @@ pub(super) fn figure(metric: Metric, value: u64) -> String {
 
 /// A figure of several runs: the median, and how far they lie apart where they do.
 pub(super) fn spread(metric: Metric, spread: Spread) -> String {
-    let shown = |value| figure(metric, value);
-    // What rounding makes equal is told exactly: that it varies is what it is shown for.
-    let exact = |value| format!("{} B", grouped(value));
-    let hidden = shown(spread.low) == shown(spread.high);
-    match (spread.varies(), hidden) {
-        (false, _) => shown(spread.median),
-        (true, false) => format!(
-            "{} ({}..{})",
-            shown(spread.median),
-            shown(spread.low),
-            shown(spread.high)
-        ),
-        (true, true) => format!(
-            "{} ({}..{})",
-            exact(spread.median),
-            exact(spread.low),
-            exact(spread.high)
-        ),
+    match range(metric, spread) {
+        None => figure(metric, spread.median),
+        // What rounding makes equal is told exactly, all of it.
+        Some(range) if is_hidden(metric, spread) => {
+            format!("{} B ({range})", grouped(spread.median))
+        }
+        Some(range) => format!("{} ({range})", figure(metric, spread.median)),
     }
+}
+
+/// How far the runs of both sides lie apart, where they do on either.
+pub(super) fn ranges(change: &Change) -> Option<String> {
+    let side = |spread| range(change.metric, spread);
+    let (base, head) = (change.base.and_then(side), side(change.head));
+    if base.is_none() && head.is_none() {
+        return None;
+    }
+    let same = || String::from("same");
+    Some(match change.base {
+        None => head.unwrap_or_else(same),
+        Some(_) => format!(
+            "{} → {}",
+            base.unwrap_or_else(same),
+            head.unwrap_or_else(same)
+        ),
+    })
+}
+
+fn range(metric: Metric, spread: Spread) -> Option<String> {
+    let shown = |value| match is_hidden(metric, spread) {
+        true => format!("{} B", grouped(value)),
+        false => figure(metric, value),
+    };
+    let varies = spread.varies();
+    varies.then(|| format!("{}..{}", shown(spread.low), shown(spread.high)))
+}
+
+/// Whether rounding hides that a figure varies.
+fn is_hidden(metric: Metric, spread: Spread) -> bool {
+    spread.varies() && figure(metric, spread.low) == figure(metric, spread.high)
 }
 
 /// `+5`, `-1.0 KiB`; where nothing changed, `=`; empty without a base.
@@ -345,6 +366,16 @@ mod tests {
         assert_eq!(span(2048, 4096), "2.0 KiB (2.0 KiB..4.0 KiB)");
         assert_eq!(span(2048, 2049), "2,048 B (2,048 B..2,049 B)");
         assert_eq!(span(2048, 2048), "2.0 KiB");
+        let varying = Change {
+            base: Some(Spread {
+                low: 1,
+                median: 2,
+                high: 3,
+            }),
+            ..change(Metric::Allocations, 0, 5)
+        };
+        assert_eq!(ranges(&varying).as_deref(), Some("1..3 → same"));
+        assert_eq!(ranges(&change(Metric::Allocations, 4, 5)), None);
     }
 
     #[test]
