@@ -464,6 +464,17 @@ fn a_json_trace_is_compared_like_the_trace_it_is_of() {
         assert_eq!(found["sites"], serde_json::json!([]));
         assert_eq!(found["notes"], serde_json::json!([]));
     }
+    // The other commands read it, too.
+    let report = |file: &str| {
+        let output = sntrace(&["report", file, "--view", "all", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let mut document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["views"].take()
+    };
+    let (of_trace, of_json) = (report(&base), report(json));
+    for view in ["peak", "leaks", "temporary", "sizes", "threads"] {
+        assert_eq!(of_trace[view], of_json[view], "{view}");
+    }
     let program = Build::c("gate.c").path();
     let live = folder.path().join("live.json");
     let output = sntrace(&[

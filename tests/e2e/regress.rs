@@ -168,7 +168,11 @@ fn regress_cleans_up_when_it_is_interrupted() {
     let history = History::new();
     let before = history.state();
     for (signal, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
-        let mut command = history.script();
+        // As a terminal has it: what is ignored from outside (the tests in the background) can't be caught by a shell.
+        let mut command = history.project.command(&tool("env"));
+        command
+            .arg("--default-signal=INT,TERM,HUP")
+            .arg(ours("scripts/regress.sh"));
         // To the script and all that it has started, as a terminal's Ctrl-C.
         let build = format!("kill -{signal} 0");
         command

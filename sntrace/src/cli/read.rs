@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal as _};
+use std::path::Path;
 
 use super::exit_status;
 use super::options::{Destination, DumpOptions, ExportCommand, LinesOptions, ReportCommand};
@@ -17,7 +18,7 @@ use crate::output::{Filter, LineOptions, Lines, OutputError, Outputs, Writer, es
 use crate::report::{self, ReportOptions};
 use crate::symbolize::RecordedCallers;
 use crate::trace::file::{self, DumpError, TraceFile};
-use crate::trace::{Item, Recording as _, TraceError};
+use crate::trace::{self, Item, Recording, TraceError};
 
 /// `sntrace lines`.
 pub(super) fn run_lines(options: &LinesOptions) -> u8 {
@@ -83,17 +84,21 @@ fn status(result: Result<(), ReadError>) -> u8 {
     }
 }
 
-/// Opens a trace, and says if it was cut.
-fn open(path: &std::path::Path) -> Result<TraceFile, TraceError> {
-    let file = TraceFile::open(path)?;
-    if let Some(cut) = file.cut() {
+/// Opens a trace, a recorded one or a JSON one, and says if it was cut.
+fn open(path: &Path) -> Result<Box<dyn Recording + Send + Sync>, TraceError> {
+    let trace = trace::open(path)?;
+    warn_of_cut(path, trace.cut_note());
+    Ok(trace)
+}
+
+fn warn_of_cut(path: &Path, cut: Option<String>) {
+    if let Some(cut) = cut {
         let shown = escape::shown(&path.to_string_lossy());
         messages::warning(
             format!("'{shown}' was cut: {cut}"),
             Some("what is read here is what comes before that place"),
         );
     }
-    Ok(file)
 }
 
 fn lines(options: &LinesOptions) -> Result<(), ReadError> {
@@ -145,7 +150,7 @@ fn report(options: &ReportCommand) -> Result<(), ReadError> {
         None => Suppressions::default(),
     };
     let trace = open(&options.file)?;
-    let analysis = Analysis::of(&trace, &AnalysisOptions { suppressions })?;
+    let analysis = Analysis::of(&*trace, &AnalysisOptions { suppressions })?;
     let mut out = Sheet::open(&options.output)?;
     let on_terminal = options.output == Destination::Stdout && io::stdout().is_terminal();
     let shown = ReportOptions {
@@ -157,13 +162,13 @@ fn report(options: &ReportCommand) -> Result<(), ReadError> {
         width: report::terminal_width(),
     };
     let written = if options.json {
-        report::json(&trace, &analysis, &shown, &mut out.writer)
+        report::json(&*trace, &analysis, &shown, &mut out.writer)
     } else {
-        report::text(&trace, &analysis, &shown, &mut out.writer)
+        report::text(&*trace, &analysis, &shown, &mut out.writer)
     };
     written.map_err(|source| out.failed(source))?;
     out.finish()?;
-    refuse_stained(&trace, options.strict)
+    refuse_stained(&*trace, options.strict)
 }
 
 fn export(options: &ExportCommand) -> Result<(), ReadError> {
@@ -178,18 +183,18 @@ fn export(options: &ExportCommand) -> Result<(), ReadError> {
     let chosen = ExportOptions {
         metric: options.metric,
     };
-    match export::export(options.format, &trace, &chosen, &mut out.writer) {
+    match export::export(options.format, &*trace, &chosen, &mut out.writer) {
         Ok(()) => {}
         Err(ExportError::Trace(error)) => return Err(error.into()),
         Err(ExportError::Write(source)) => return Err(out.failed(source).into()),
         Err(error) => return Err(ReadError::Export(error)),
     }
     out.finish()?;
-    refuse_stained(&trace, options.strict)
+    refuse_stained(&*trace, options.strict)
 }
 
 /// With `--strict`: an error if the trace does not vouch for all of itself.
-fn refuse_stained(trace: &TraceFile, strict: bool) -> Result<(), ReadError> {
+fn refuse_stained(trace: &dyn Recording, strict: bool) -> Result<(), ReadError> {
     let blemishes = trace.certificate().blemishes();
     if strict && !blemishes.is_empty() {
         return Err(ReadError::Stained(blemishes.join("; ")));
@@ -198,7 +203,8 @@ fn refuse_stained(trace: &TraceFile, strict: bool) -> Result<(), ReadError> {
 }
 
 fn dump(options: &DumpOptions) -> Result<(), ReadError> {
-    let trace = open(&options.file)?;
+    let trace = TraceFile::open(&options.file)?;
+    warn_of_cut(&options.file, trace.cut_note());
     let mut out = Sheet::open(&options.output)?;
     match file::dump(&trace, &mut out.writer) {
         Err(DumpError::Output(source)) => Err(out.failed(source).into()),
