@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::comparison::Comparison;
 use super::gate::Named;
 use crate::output::grouped;
+use crate::page::shortened;
 use crate::trace::StacksTaken;
 use crate::verdict::Matched;
 
@@ -24,6 +25,9 @@ pub(super) fn of(
     }
     notes
 }
+
+/// A name in a note is shortened to so many columns: C++ has some that fill pages. Sites have them whole.
+const NAME_COLUMNS: usize = 160;
 
 /// Functions that are listed; what is beyond is counted.
 const LISTED_MAX: usize = 8;
@@ -50,11 +54,15 @@ fn matched(comparison: &Comparison<'_>, notes: &mut Vec<String>) {
         }
     };
     let renamed = renamed.into_iter();
-    let renamed = renamed.map(|(old, new)| format!("renamed: '{old}' is '{new}' in the head"));
+    let short = |name: &str| shortened(name, NAME_COLUMNS);
+    let renamed = renamed
+        .map(|(old, new)| format!("renamed: '{}' is '{}' in the head", short(old), short(new)));
     say(renamed.collect(), "renamed");
     let inlined = inlined.into_iter();
-    let inlined =
-        inlined.map(|name| format!("on one side alone inlined, or left by a tail call: '{name}'"));
+    let inlined = inlined.map(|name| {
+        let name = short(name);
+        format!("on one side alone inlined, or left by a tail call: '{name}'")
+    });
     say(inlined.collect(), "inlined on one side alone");
 }
 
