@@ -4,9 +4,9 @@
 //! ([`super::renamed`], [`super::inlined`]), if that is wanted. Nothing is lost on the way: the figures of all pairs add up to
 //! those of both profiles.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::names::{NameId, Names, Vocabulary};
+use super::names::{NameId, Names, Vocabulary, changeable};
 use super::paths::{PathId, Paths};
 use super::side::{Manner, Sites};
 use super::{inlined, renamed};
@@ -90,6 +90,8 @@ pub struct Comparison<'a> {
     pub paths: Paths,
     /// By name of a base's function: what it is called in the head.
     pub renames: HashMap<NameId, NameId>,
+    /// Functions that may be called otherwise on the other side, or be inlined there.
+    pub(super) changeable: HashSet<NameId>,
 }
 
 impl<'a> Comparison<'a> {
@@ -119,8 +121,13 @@ impl<'a> Comparison<'a> {
             names,
             paths,
             renames: HashMap::new(),
+            changeable: HashSet::new(),
         };
         if matching == Matching::Similar {
+            for (profile, other) in [(base, of_head), (head, of_base)] {
+                let found = changeable(&profile.tables, other, &mut this.names);
+                this.changeable.extend(found);
+            }
             renamed::find(&mut this);
             inlined::find(&mut this);
         }
@@ -145,6 +152,7 @@ impl<'a> Comparison<'a> {
             names,
             paths,
             renames: HashMap::new(),
+            changeable: HashSet::new(),
         }
     }
 

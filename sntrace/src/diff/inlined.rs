@@ -70,7 +70,7 @@ fn explain(comparison: &mut Comparison<'_>, side: Side) {
             Side::Base => comparison.renames.get(&name).copied().unwrap_or(name),
             Side::Head => name,
         });
-        let (kept, gone) = without_calls(functions, &calls);
+        let (kept, gone) = without_calls(functions, &calls, &comparison.changeable);
         // At least one function stays, and a stack doesn't shrink to another one altogether.
         if gone.is_empty() || kept.is_empty() || gone.len() > kept.len() {
             continue;
@@ -99,10 +99,12 @@ fn explain(comparison: &mut Comparison<'_>, side: Side) {
 fn without_calls(
     functions: impl Iterator<Item = NameId>,
     calls: &HashSet<Call>,
+    changeable: &HashSet<NameId>,
 ) -> (Vec<NameId>, Vec<NameId>) {
     let (mut kept, mut gone) = (Vec::new(), Vec::new());
     for name in functions {
-        match calls.contains(&(kept.last().copied(), name)) {
+        let stays = calls.contains(&(kept.last().copied(), name)) || !changeable.contains(&name);
+        match stays {
             true => kept.push(name),
             false => gone.push(name),
         }

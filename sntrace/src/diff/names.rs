@@ -179,6 +179,21 @@ impl Vocabulary {
     }
 }
 
+/// Functions that another build may call otherwise, or inline: those of modules that the other side did not run the very
+/// same build of. In the same file nothing is renamed.
+pub fn changeable(tables: &Tables, other: &Vocabulary, names: &mut Names) -> HashSet<NameId> {
+    let mut found = HashSet::new();
+    for (number, site) in (0..).zip(&tables.sites) {
+        let file = tables.file_of(SiteId(number));
+        if file.is_some_and(|file| !other.has_build(&file.build_id)) {
+            let functions = site.functions.iter();
+            let functions = functions.filter_map(|frame| frame.function.as_deref());
+            found.extend(functions.map(|function| names.function(function)));
+        }
+    }
+    found
+}
+
 /// The functions of a place, the outermost first, as a comparison names them. `other` is what the other side's
 /// trace knows; without it everything counts that is known here.
 pub fn names_of(

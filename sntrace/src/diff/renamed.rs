@@ -104,7 +104,9 @@ impl<'c, 'p> Search<'c, 'p> {
                 _ => continue,
             };
             let functions = comparison.paths.inwards(pair.path);
-            let (pattern, holes) = pattern(&functions, |name| !other.contains(&name));
+            let (pattern, holes) = pattern(&functions, |name| {
+                !other.contains(&name) && comparison.changeable.contains(&name)
+            });
             // Where nothing of a stack is on the other side, nothing speaks for anything.
             if holes.is_empty() || pattern.iter().all(Option::is_none) {
                 continue;

@@ -249,6 +249,24 @@ fn a_function_that_went_and_another_that_came_are_not_one() {
     assert_eq!(states, [SiteState::New, SiteState::Gone]);
 }
 
+#[test]
+fn in_the_same_build_nothing_is_renamed_or_inlined() {
+    let mut base = profile(&[
+        (4, 8, &["push", "parse_old", "main"]),
+        (1, 8, &["leaf", "step", "work", "main"]),
+    ]);
+    let mut head = profile(&[
+        (4, 8, &["push", "parse_new", "main"]),
+        (1, 8, &["leaf", "work", "main"]),
+    ]);
+    assert_eq!(changes(&compare(&base, &head, &[])), []);
+    for profile in [&mut base, &mut head] {
+        profile.tables.files[0].build_id = vec![1, 2, 3];
+    }
+    let found = changes(&compare(&base, &head, &[]));
+    assert_eq!(found.len(), 4, "{found:#?}");
+}
+
 /// Comparing each with each would take hours.
 #[test]
 fn two_programs_with_many_functions_do_not_take_long() {
