@@ -12,10 +12,12 @@ const SNTRACE: &str = env!("CARGO_BIN_EXE_sntrace");
 /// What a script says when it has set up its traps.
 const READY: &str = "ready";
 
-/// sntrace with its own talk out of the way.
+/// sntrace with its own talk out of the way. Signals are as a terminal has them: tests that run in the background have some
+/// ignored, which a shell can't change.
 fn wrapped(command: &[&str]) -> Command {
-    let mut wrapper = Command::new(SNTRACE);
+    let mut wrapper = Command::new("env");
     wrapper
+        .args(["--default-signal", SNTRACE])
         .args(["--quiet", "-o", "/dev/null", "--"])
         .args(command);
     wrapper
