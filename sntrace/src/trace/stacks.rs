@@ -43,7 +43,12 @@ pub struct StackNode {
 pub struct StackTable {
     /// By number, from 1.
     nodes: Vec<StackNode>,
+    /// Nodes by what they are made of. Empty though there are nodes: left out by [`StackTable::seal`].
     children: AddressMap<u64, StackId>,
+}
+
+fn key(parent: StackId, site: SiteId) -> u64 {
+    u64::from(parent.0) << 32 | u64::from(site.0)
 }
 
 impl StackTable {
@@ -55,13 +60,25 @@ impl StackTable {
         } else {
             StackId::EMPTY
         };
-        let key = u64::from(parent.0) << 32 | u64::from(site.0);
+        if self.children.is_empty() && !self.nodes.is_empty() {
+            let numbered = self.nodes.iter().zip(1..);
+            let keyed =
+                numbered.map(|(node, number)| (key(node.parent, node.site), StackId(number)));
+            self.children = keyed.collect();
+        }
         let nodes = &mut self.nodes;
-        *self.children.entry(key).or_insert_with(|| {
+        *self.children.entry(key(parent, site)).or_insert_with(|| {
             nodes.push(StackNode { parent, site });
             // As many would not fit in memory.
             StackId(u32::try_from(nodes.len()).unwrap_or(u32::MAX))
         })
+    }
+
+    /// No more stacks will come, most likely: gives back the memory that finds them, which is most of the table's. One that
+    /// comes all the same takes its time.
+    pub fn seal(&mut self) {
+        self.children = AddressMap::default();
+        self.nodes.shrink_to_fit();
     }
 
     /// How many there are, the empty one included.
@@ -134,6 +151,17 @@ mod tests {
         assert_eq!(frames(two), [SiteId(2), SiteId(3)]);
         assert_eq!(frames(StackId::EMPTY), []);
         assert!(table.nodes().iter().zip(1..).all(|(n, id)| n.parent.0 < id));
+    }
+
+    #[test]
+    fn a_sealed_table_takes_more_all_the_same() {
+        let mut table = StackTable::default();
+        let main = table.intern(StackId::EMPTY, SiteId(3));
+        let one = table.intern(main, SiteId(1));
+        table.seal();
+        assert_eq!(table.intern(main, SiteId(1)), one);
+        assert_eq!(table.intern(one, SiteId(1)), StackId(3));
+        assert_eq!(table.len(), 4);
     }
 
     #[test]

@@ -120,6 +120,7 @@ impl Document {
             };
             stacks.push(tables.stacks.intern(parent, site));
         }
+        tables.stacks.seal();
         let mut figures = Vec::with_capacity(self.sites.len());
         for (row, site) in self.sites.into_iter().enumerate() {
             let stack = match site.stack {

@@ -164,6 +164,7 @@ impl TraceFile {
             };
             result.map_err(|wrong| self.damaged(entry, &wrong))?;
         }
+        tables.stacks.seal();
         Ok(tables)
     }
 

@@ -174,6 +174,7 @@ impl TableMaker {
                 numbers[row as usize] = stack;
             }
         }
+        tables.stacks.seal();
         Ok((tables, numbers))
     }
 }
