@@ -4,7 +4,7 @@
 //! trace was cut is none either, as nobody knows what would have become of it.
 
 use super::counts::Counts;
-use super::sites::StackTotals;
+use super::sites::Stacks;
 use super::suppressions::{Suppressions, Suppressor};
 use crate::trace::{StackId, Tables};
 
@@ -22,7 +22,7 @@ pub struct Leaks {
 
 impl Leaks {
     pub(super) fn of(
-        totals: &[StackTotals],
+        totals: &Stacks,
         tables: &Tables,
         rules: &Suppressions,
         unended: Counts,
@@ -31,7 +31,7 @@ impl Leaks {
         let pattern = |rule| (rules.pattern(rule).to_owned(), Counts::default());
         let mut suppressed: Vec<_> = (0..rules.len()).map(pattern).collect();
         let mut stacks = Vec::new();
-        for (stack, totals) in (0..).map(StackId).zip(totals) {
+        for (stack, totals) in totals.iter() {
             if totals.leaked.is_none() {
                 continue;
             }

@@ -46,7 +46,7 @@ pub use misuse::{CASES_MAX, Call, Misuse, MisuseCase, MisuseKind};
 pub use modules::ModuleTotals;
 pub use processes::ProcessTotals;
 pub use regrowth::Regrowth;
-pub use sites::StackTotals;
+pub use sites::{StackTotals, Stacks};
 pub use sizes::{SizeClass, Sizes};
 pub use suppressions::{SuppressionError, Suppressions};
 pub use threads::ThreadTotals;
@@ -70,8 +70,8 @@ pub struct Analysis {
     /// From the beginning of the run to its last event or, where the trace tells it, to the end of
     /// its last process; in nanoseconds.
     pub duration_ns: u64,
-    /// By [`StackId`].
-    pub stacks: Vec<StackTotals>,
+    /// Of the stacks that have any figures.
+    pub stacks: Stacks,
     /// Who each stack is put down to.
     pub callers: Callers,
     /// The heap over time.
@@ -115,8 +115,9 @@ impl Analysis {
         &'a self,
         figure: impl Fn(&StackTotals) -> Counts + 'a,
     ) -> impl Iterator<Item = (StackId, Counts)> + 'a {
-        let numbered = (0..).map(StackId).zip(&self.stacks);
-        numbered.map(move |(stack, totals)| (stack, figure(totals)))
+        self.stacks
+            .iter()
+            .map(move |(stack, totals)| (stack, figure(totals)))
     }
 
     /// The image with this number.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::callers::Callers;
 use super::counts::Counts;
-use super::sites::StackTotals;
-use crate::trace::{FileNumber, StackId};
+use super::sites::Stacks;
+use crate::trace::FileNumber;
 
 /// What the code of a module asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub struct ModuleTotals {
 }
 
 /// The modules, the most allocated bytes first.
-pub(super) fn of(stacks: &[StackTotals], callers: &Callers) -> Vec<ModuleTotals> {
+pub(super) fn of(stacks: &Stacks, callers: &Callers) -> Vec<ModuleTotals> {
     let mut all: HashMap<Option<FileNumber>, ModuleTotals> = HashMap::new();
-    for (stack, totals) in (0..).map(StackId).zip(stacks) {
+    for (stack, totals) in stacks.iter() {
         // What is live at the peak or leaked was allocated, but for what a child inherited.
         if totals.allocated.is_none() && totals.peak.is_none() {
             continue;

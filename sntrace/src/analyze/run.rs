@@ -15,7 +15,7 @@ use super::modules;
 use super::peak::Peak;
 use super::processes::ProcessTotals;
 use super::regrowth::{Chains, Step};
-use super::sites::StackTotals;
+use super::sites::{Slots, StackTotals, Stacks};
 use super::sizes::Sizes;
 use super::threads::Threads;
 use super::timeline::Timeline;
@@ -27,6 +27,8 @@ pub(super) struct Run {
     totals: Summary,
     ledger: Ledger,
     callers: Callers,
+    slots: Slots,
+    /// By slot.
     stacks: Vec<StackTotals>,
     peak: Peak,
     timeline: Timeline,
@@ -48,8 +50,9 @@ impl Run {
             totals: Summary::default(),
             ledger: Ledger::default(),
             callers: Callers::of(tables),
-            stacks: vec![StackTotals::default(); stacks],
-            peak: Peak::new(stacks),
+            slots: Slots::new(stacks),
+            stacks: Vec::new(),
+            peak: Peak::new(),
             timeline: Timeline::default(),
             sizes: Sizes::default(),
             lifetimes: Lifetimes::default(),
@@ -87,7 +90,7 @@ impl Run {
         if event.op.is_mapping() {
             return;
         }
-        let stack = match (event.stack.0 as usize) < self.stacks.len() {
+        let stack = match self.slots.has(event.stack) {
             true => event.stack,
             false => StackId::EMPTY,
         };
@@ -177,9 +180,10 @@ impl Run {
             .released(&block, event, by, |stack| callers.operator_of(stack));
         let counts = Counts::one(block.bytes);
         let lifetime_ns = by.time_ns.saturating_sub(block.time_ns);
-        self.peak.lose(block.stack, counts);
+        let slot = self.slots.of(block.stack);
+        self.peak.lose(slot, counts);
         self.lifetimes.note(lifetime_ns);
-        if let Some(totals) = self.stacks.get_mut(block.stack.0 as usize) {
+        if let Some(totals) = self.stacks.get_mut(slot) {
             totals.freed += 1;
             totals.lifetime_ns += u128::from(lifetime_ns);
             if event.temporary {
@@ -235,11 +239,13 @@ impl Run {
             self.chains.end(displaced.chain);
         }
         let counts = Counts::one(bytes);
-        self.peak.gain(by.stack, counts);
+        let slot = self.slots.of(by.stack);
+        self.peak.gain(slot, counts);
         self.sizes.note(bytes);
-        if let Some(totals) = self.stacks.get_mut(by.stack.0 as usize) {
-            totals.allocated += counts;
+        if slot >= self.stacks.len() {
+            self.stacks.resize(slot + 1, StackTotals::default());
         }
+        self.stacks[slot].allocated += counts;
         if let Some(thread) = self.threads.all.get_mut(by.thread as usize) {
             thread.allocated += counts;
         }
@@ -272,7 +278,7 @@ impl Run {
         }
         self.totals.item(&item);
         for &(stack, counts) in &*inherits {
-            self.peak.gain(stack, counts);
+            self.peak.gain(self.slots.of(stack), counts);
         }
         self.timeline.note(time_ns, self.peak.live_bytes(), 0);
         if self.totals.peak_bytes != peak {
@@ -286,18 +292,19 @@ impl Run {
         let seat = self.seat(image, self.last_ns);
         let estate = self.ledger.end(seat);
         for &(stack, counts) in estate.inherited.iter().chain(&estate.displaced) {
-            self.peak.lose(stack, counts);
+            self.peak.lose(self.slots.of(stack), counts);
         }
         let mut leaked = Counts::default();
         for block in estate.live {
             let counts = Counts::one(block.bytes);
-            self.peak.lose(block.stack, counts);
+            let slot = self.slots.of(block.stack);
+            self.peak.lose(slot, counts);
             self.chains.end(block.chain);
             if exit == Exit::Exec {
                 continue;
             }
             leaked += counts;
-            if let Some(totals) = self.stacks.get_mut(block.stack.0 as usize) {
+            if let Some(totals) = self.stacks.get_mut(slot) {
                 totals.leaked += counts;
             }
             if let Some(thread) = self.threads.all.get_mut(block.thread as usize) {
@@ -327,24 +334,23 @@ impl Run {
             unended += Counts::one(block.bytes);
             self.chains.end(block.chain);
         }
+        // What a child inherited may be live at the peak without having been allocated by a stack of ours.
+        self.stacks
+            .resize(self.slots.stacks().len(), StackTotals::default());
         for (totals, peak) in self.stacks.iter_mut().zip(self.peak.finish()) {
             totals.peak = peak;
         }
+        let stacks = Stacks::of(&self.slots, self.stacks);
         let doubtful = certificate.dropped_events > 0
             || certificate.unordered_events > 0
             || certificate.damaged_lanes > 0;
         Analysis {
             duration_ns: self.last_ns.max(certificate.cost.wall_ns),
-            modules: modules::of(&self.stacks, &self.callers),
-            leaks: Leaks::of(
-                &self.stacks,
-                recording.tables(),
-                &options.suppressions,
-                unended,
-            ),
+            modules: modules::of(&stacks, &self.callers),
+            leaks: Leaks::of(&stacks, recording.tables(), &options.suppressions, unended),
             misuse: self.judge.finish(self.ledger.forgotten(), doubtful),
             totals: self.totals,
-            stacks: self.stacks,
+            stacks,
             callers: self.callers,
             timeline: self.timeline,
             sizes: self.sizes,

@@ -137,7 +137,8 @@ proptest! {
         let analysis = of(&made);
         let (highest, at_peak) = live_at_peak(&made);
         prop_assert_eq!(analysis.totals.peak_bytes, highest);
-        let found: Vec<_> = analysis.stacks.iter().map(|totals| totals.peak).collect();
+        let peak = |stack| analysis.stacks.get(StackId(stack)).map_or(Counts::default(), |totals| totals.peak);
+        let found: Vec<_> = (0..made.tables.stacks.len() as u32).map(peak).collect();
         prop_assert_eq!(found, at_peak);
         let buckets = analysis.timeline.buckets();
         prop_assert_eq!(buckets.iter().map(|b| b.high_bytes).max(), Some(highest));
@@ -172,7 +173,7 @@ proptest! {
         prop_assert_eq!(sum(|stack| stack.crossed), analysis.crossings.total());
 
         // What was allocated was freed, leaked, swept away by an exec, or is there still.
-        let known: u64 = analysis.stacks.iter().map(|stack| stack.freed).sum();
+        let known: u64 = analysis.stacks.iter().map(|(_, stack)| stack.freed).sum();
         prop_assert_eq!(analysis.lifetimes.classes().map(|class| class.blocks).sum::<u64>(), known);
         let swept: u64 = made.items.iter().map(|item| match item {
             Item::Ended { exit: Exit::Exec, live_blocks, .. } => *live_blocks,

@@ -19,7 +19,7 @@ fn two(made: &mut Maker) -> (StackId, StackId) {
 }
 
 fn totals(analysis: &Analysis, stack: StackId) -> StackTotals {
-    analysis.stacks[stack.0 as usize]
+    analysis.stacks.get(stack).copied().unwrap_or_default()
 }
 
 #[test]

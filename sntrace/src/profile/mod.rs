@@ -69,8 +69,7 @@ impl Profile {
         let analysis = Analysis::of(recording, &AnalysisOptions::default())?;
         let totals = &analysis.totals;
         let header = recording.header();
-        let stacks = (0..).map(StackId).zip(&analysis.stacks);
-        let stacks = stacks.map(|(stack, of)| {
+        let stacks = analysis.stacks.iter().map(|(stack, of)| {
             let figures = Figures {
                 allocations: of.allocated.blocks,
                 bytes: of.allocated.bytes,

@@ -71,7 +71,7 @@ pub struct LifetimesView {
 pub(super) fn of(source: Source<'_>) -> LifetimesView {
     let (analysis, top) = (source.analysis, source.options.top);
     let mut by_caller: HashMap<CallerId, (StackTotals, Vec<StackId>)> = HashMap::new();
-    for (stack, totals) in (0..).map(StackId).zip(&analysis.stacks) {
+    for (stack, totals) in analysis.stacks.iter() {
         if totals.freed > 0 {
             let (sum, stacks) = by_caller
                 .entry(analysis.callers.caller_of(stack))
@@ -87,7 +87,7 @@ pub(super) fn of(source: Source<'_>) -> LifetimesView {
         (std::cmp::Reverse(sum.freed), name, *caller)
     });
     let callers = groups.len();
-    let totals_of = |stack: StackId| analysis.stacks.get(stack.0 as usize).copied();
+    let totals_of = |stack: StackId| analysis.stacks.get(stack).copied();
     let entry = |(id, (sum, mut stacks)): (CallerId, (StackTotals, Vec<StackId>))| {
         let freed = |stack: StackId| totals_of(stack).map_or(0, |totals| totals.freed);
         stacks.sort_by_key(|&stack| (std::cmp::Reverse(freed(stack)), stack));
