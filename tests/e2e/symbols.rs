@@ -179,3 +179,15 @@ fn rust_names_are_demangled_and_the_alloc_crate_is_looked_past() {
     let raw = caller(&program, &["--raw-callers"], 7001);
     assert_ne!(raw, "boxes::shelf::make_box");
 }
+
+/// What Cargo calls `debug = "line-tables-only"` keeps the last names of inlined functions, and no paths.
+#[test]
+fn rust_with_line_tables_alone_has_the_same_callers() {
+    for optimization in ["-Copt-level=1", "-Copt-level=3"] {
+        let program = Build::rust("boxes.rs")
+            .flags(&["-Cdebuginfo=line-tables-only", optimization])
+            .path();
+        assert_eq!(caller(&program, &[], 7001), "boxes::shelf::make_box");
+        assert_eq!(caller(&program, &[], 7002), "boxes::shelf::make_vector");
+    }
+}

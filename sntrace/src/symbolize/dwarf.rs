@@ -18,10 +18,12 @@ use std::sync::Arc;
 use addr2line::{LookupContinuation, LookupResult};
 use gimli::{Reader, RunTimeEndian, Section, SectionId};
 
+use super::demangle::is_mangled;
 use super::elf::Image;
 use super::hash::AddressMap;
 use super::locate::Locator;
 use super::meter::{Meter, Metered};
+use super::rust_path;
 use super::split::SplitFiles;
 
 /// A function that covers an address, as DWARF tells it.
@@ -231,14 +233,13 @@ fn frames_in<'f>(
         match frames.next() {
             Ok(Some(frame)) => {
                 let location = frame.location.as_ref();
+                let file = location.and_then(|location| location.file);
                 found.push(DwarfFrame {
                     function: frame
                         .function
-                        .and_then(|function| Some(function.raw_name().ok()?.into_owned()))
+                        .and_then(|function| name_of(&function, file))
                         .filter(|name| !name.is_empty()),
-                    file: location
-                        .and_then(|location| location.file)
-                        .map(str::to_owned),
+                    file: file.map(str::to_owned),
                     line: location.and_then(|location| location.line),
                 });
             }
@@ -247,6 +248,18 @@ fn frames_in<'f>(
             Err(_) => return Vec::new(),
         }
     }
+}
+
+/// A function's name as debug information has it; of a Rust function without a path, with the one that its source file tells.
+fn name_of(function: &addr2line::FunctionName<Metered<'_>>, file: Option<&str>) -> Option<String> {
+    let name = function.raw_name().ok()?;
+    if function.language == Some(gimli::DW_LANG_Rust)
+        && !is_mangled(&name)
+        && let Some(whole) = file.and_then(|file| rust_path::qualified(&name, file))
+    {
+        return Some(whole);
+    }
+    Some(name.into_owned())
 }
 
 /// The ranges of `.debug_aranges`. Nothing of a damaged table is used.

@@ -24,6 +24,7 @@ mod locate;
 mod meter;
 mod modules;
 mod recorded;
+mod rust_path;
 mod split;
 mod start;
 mod symbolizer;
