@@ -22,6 +22,7 @@
 //! | [`thread`], [`image`], [`state`] | per thread, per process image, per process |
 //! | [`environment`], [`bootstrap`] | starting up |
 //! | [`transport`] | the pipe |
+//! | [`arena`] | arenas, for programs that ask for them |
 //! | [`platform`] | the operating system and the processor |
 //!
 //! `README.md` has the law: what may be done in which phase. It is enforced by construction:
@@ -29,6 +30,7 @@
 #![cfg_attr(not(test), no_std)]
 #![allow(unsafe_code)]
 
+pub mod arena;
 pub mod bootstrap;
 pub mod callers;
 pub mod elf;

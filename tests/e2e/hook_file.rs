@@ -105,6 +105,40 @@ fn the_hook_defines_what_it_hooks_and_little_else() {
 }
 
 #[test]
+fn the_hook_defines_what_its_header_declares_and_no_more() {
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("../libsnhook/include/snhook.h");
+    let header = std::fs::read_to_string(header).unwrap();
+    let mut declared: Vec<&str> = header
+        .lines()
+        .filter_map(|line| line.strip_prefix("SNHOOK_IMPORT "))
+        .map(|line| {
+            let name = &line[line.find("snhook_").unwrap()..];
+            // The type of the result may begin like that too.
+            let name = name.strip_prefix("snhook_arena ").unwrap_or(name);
+            name.split('(').next().unwrap()
+        })
+        .collect();
+    declared.sort_unstable();
+    assert!(declared.len() > 10, "{declared:?}");
+    with_the_hook(|bytes, header| {
+        let endian = header.endian().unwrap();
+        let sections = header.sections(endian, bytes).unwrap();
+        let symbols = sections.symbols(endian, bytes, elf::SHT_DYNSYM).unwrap();
+        let mut defined: Vec<&str> = symbols
+            .iter()
+            .skip(1)
+            .filter(|symbol| !symbol.is_undefined(endian))
+            .map(|symbol| {
+                std::str::from_utf8(symbols.symbol_name(endian, symbol).unwrap()).unwrap()
+            })
+            .filter(|name| name.starts_with("snhook_"))
+            .collect();
+        defined.sort_unstable();
+        assert_eq!(defined, declared);
+    });
+}
+
+#[test]
 fn the_hook_runs_no_code_of_an_executable_stack() {
     with_the_hook(|bytes, header| {
         let endian = header.endian().unwrap();

@@ -10,6 +10,8 @@ mod support;
 
 /// jemalloc, mimalloc, tcmalloc, musl.
 mod allocators;
+/// Arenas, through the header.
+mod arenas;
 /// Bad input, full disks, killed launchers.
 mod bad_days;
 /// Programs checked against budgets and baselines.

@@ -10,12 +10,15 @@ use super::x86_64::{number, syscall};
 use core::sync::atomic::AtomicU32;
 
 const AT_FDCWD: usize = -100isize as usize;
+const PROT_NONE: usize = 0;
 const PROT_READ: usize = 1;
 const PROT_WRITE: usize = 2;
 const MAP_SHARED: usize = 1;
 const MAP_PRIVATE: usize = 2;
+const MAP_FIXED: usize = 0x10;
 const MAP_ANONYMOUS: usize = 0x20;
 const MAP_NORESERVE: usize = 0x4000;
+const MADV_DONTNEED: usize = 4;
 const MADV_WIPEONFORK: usize = 18;
 const MADV_DONTDUMP: usize = 16;
 const FUTEX_WAIT: usize = 0;
@@ -71,6 +74,40 @@ pub fn map_anonymous(bytes: usize) -> Option<usize> {
         )
     };
     address_or_none(result)
+}
+
+/// Fresh zeroed private memory for a table of which little is touched: it counts against no limit
+/// but that of addresses.
+#[must_use]
+pub fn map_sparse(bytes: usize) -> Option<usize> {
+    const FLAGS: usize = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    let arguments = [0, bytes, PROT_READ | PROT_WRITE, FLAGS, usize::MAX, 0];
+    // SAFETY: a new mapping at an address that the kernel chooses affects nothing that exists.
+    address_or_none(unsafe { syscall(number::MMAP, arguments) })
+}
+
+/// A range of addresses without memory; whoever touches one gets a SIGSEGV.
+#[must_use]
+pub fn reserve(bytes: usize) -> Option<usize> {
+    const FLAGS: usize = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    let arguments = [0, bytes, PROT_NONE, FLAGS, usize::MAX, 0];
+    // SAFETY: as above.
+    address_or_none(unsafe { syscall(number::MMAP, arguments) })
+}
+
+/// Takes the memory of a reserved range away again and leaves it without any; if its next memory
+/// can't be kept from anybody's reach (too many mappings), it is at least zeroed.
+///
+/// # Safety
+/// The range lies in one got from [`reserve`], and nothing uses its contents any more.
+pub unsafe fn decommit(address: usize, bytes: usize) {
+    const FLAGS: usize = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    let arguments = [address, bytes, PROT_NONE, FLAGS, usize::MAX, 0];
+    // SAFETY: replaces what the caller gives up.
+    if address_or_none(unsafe { syscall(number::MMAP, arguments) }).is_none() {
+        // SAFETY: the same range.
+        let _ = unsafe { syscall(number::MADVISE, [address, bytes, MADV_DONTNEED, 0, 0, 0]) };
+    }
 }
 
 /// `mmap` with the program's own arguments; all ones where it fails (without `errno`).
@@ -142,7 +179,7 @@ pub fn wipe_on_fork(address: usize, bytes: usize) -> bool {
     unsafe { syscall(number::MADVISE, [address, bytes, MADV_WIPEONFORK, 0, 0, 0]) == 0 }
 }
 
-/// Makes pages of the hook itself writable.
+/// Makes pages of the hook itself, or of a range that it reserved, writable.
 pub fn make_writable(address: usize, bytes: usize) -> bool {
     // SAFETY: more rights on the hook's own pages break nobody's assumption.
     unsafe {
