@@ -65,7 +65,7 @@ int main(void) {
         /* After the first round, without a fault: in the chunk that a reset keeps. */
         start = now();
         for (int at = 0; at < BATCH; at++) {
-            if (at % 10000 == 0)
+            if (at % 1000 == 0)
                 snhook_arena_reset(kept);
             sink = snhook_arena_alloc(kept, size_of(at));
         }
