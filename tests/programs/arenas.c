@@ -1,4 +1,5 @@
 /* Uses every function of snhook.h, and says what it saw. Without the hook each does nothing. */
+#define _POSIX_C_SOURCE 200809L
 #include "../../libsnhook/include/snhook.h"
 
 #include <errno.h>
@@ -6,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int failures;
 
@@ -123,12 +126,33 @@ static void with_the_hook(void) {
     free(foreign);
 }
 
+/* Parent and child have an arena each, of the same name. */
+static void across_a_fork(void) {
+    snhook_arena arena = snhook_arena_create(NULL);
+    char *text = snhook_arena_strdup(arena, "parent");
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        text[0] = 'c';
+        CHECK(snhook_arena_of(text) == arena);
+        CHECK(snhook_arena_destroy(arena) == SNHOOK_OK);
+        CHECK(snhook_arena_address_state(text) == SNHOOK_DEAD);
+        CHECK(snhook_arena_alloc(snhook_arena_create(NULL), 100) != NULL);
+        _exit(failures != 0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(strcmp(text, "parent") == 0 && snhook_arena_of(text) == arena);
+    CHECK(snhook_arena_destroy(arena) == SNHOOK_OK);
+}
+
 int main(void) {
     int loaded = snhook_loaded();
-    if (loaded)
+    if (loaded) {
         with_the_hook();
-    else
+        across_a_fork();
+    } else {
         without_the_hook();
+    }
     printf("loaded=%d failures=%d\n", loaded, failures);
     return failures != 0;
 }

@@ -63,11 +63,13 @@ impl Owner {
 /// The range. Stands at the start of a mapping that its tables follow in.
 #[repr(C, align(64))]
 pub struct Region {
-    /// First address, a multiple of [`SPAN`]. This and the next two are written before the
+    /// First address, a multiple of [`SPAN`]. This and the next three are written before the
     /// region is published.
     base: usize,
     spans: usize,
     arenas: usize,
+    /// Address of the table of arenas, which is behind that of owners.
+    slots: usize,
     /// Spans from the start that may be taken. Any thread, compare-and-swap, relaxed: only a
     /// bound for the search.
     window: AtomicUsize,
@@ -142,6 +144,7 @@ impl Region {
                 base: range.next_multiple_of(SPAN),
                 spans,
                 arenas,
+                slots: address + Self::slots_at(spans),
                 window: AtomicUsize::new(WINDOW.min(spans)),
                 cursor: AtomicUsize::new(0),
                 used: AtomicUsize::new(0),
@@ -185,8 +188,7 @@ impl Region {
         if index >= self.arenas {
             return None;
         }
-        let first = core::ptr::from_ref(self) as usize + Self::slots_at(self.spans);
-        let slot = (first + index * size_of::<Slot>()) as *const Slot;
+        let slot = (self.slots + index * size_of::<Slot>()) as *const Slot;
         // SAFETY: inside the mapping that the region stands in (checked above); zeros are valid, and all
         // fields are atomic.
         unsafe { slot.as_ref() }

@@ -95,8 +95,8 @@ pub fn reserve(bytes: usize) -> Option<usize> {
     address_or_none(unsafe { syscall(number::MMAP, arguments) })
 }
 
-/// Takes the memory of a reserved range away again and leaves it without any; if its next memory
-/// can't be kept from anybody's reach (too many mappings), it is at least zeroed.
+/// Takes the memory of a reserved range away again. Where the kernel refuses to split a mapping (there
+/// is a limit to their number) the range stays accessible, but reads as zeros.
 ///
 /// # Safety
 /// The range lies in one got from [`reserve`], and nothing uses its contents any more.
