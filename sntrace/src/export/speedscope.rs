@@ -144,10 +144,46 @@ mod tests {
     use super::super::Format;
     use super::super::samples::{self, exported};
     use super::*;
+    use crate::output::json::tests::assert_valid;
     use serde_json::Value;
 
+    /// speedscope's own schema, and where it comes from: `tests/fixtures/schemas`.
+    const SCHEMA: &str = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/schemas/speedscope-file-format-schema.json"
+    ));
+
+    fn schema() -> jsonschema::Validator {
+        jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap()
+    }
+
+    /// An export, which keeps to the schema.
     fn document(recording: &dyn Recording, metric: Metric) -> Value {
-        serde_json::from_slice(&exported(Format::Speedscope, recording, metric)).unwrap()
+        let document = serde_json::from_slice(&exported(Format::Speedscope, recording, metric));
+        let document = document.unwrap();
+        assert_valid(&schema(), &document);
+        document
+    }
+
+    /// Else every document would be valid.
+    #[test]
+    fn the_schema_refuses_what_is_wrong() {
+        let right = document(&samples::recording(), Metric::PeakBytes);
+        let schema = schema();
+        for (place, wrong) in [
+            ("/$schema", Value::from("https://example.org/other.json")),
+            ("/profiles/0/type", "counted".into()),
+            ("/profiles/0/unit", "byte".into()),
+            ("/profiles/0/endValue", "1".into()),
+            ("/profiles/0/samples/0", 1.into()),
+            ("/profiles/0/weights", Value::Null),
+            ("/shared/frames/0/name", 1.into()),
+            ("/shared/frames/0/line", "1".into()),
+        ] {
+            let mut document = right.clone();
+            *document.pointer_mut(place).unwrap() = wrong;
+            assert!(!schema.is_valid(&document), "{place}");
+        }
     }
 
     #[test]
