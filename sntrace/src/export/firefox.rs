@@ -2,7 +2,7 @@
 //!
 //! Every allocation and release with its stack, address and time: the profiler shows what was
 //! retained, allocated or released in any part of the run. A track a process, and its heap over
-//! time. The profiler keeps a process's allocations in one thread, so there is one here.
+//! time, with its peak. The profiler keeps a process's allocations in one thread, so there is one here.
 //!
 //! The format is one table of all events, and so is this exporter, in memory (40 bytes an event), as is
 //! the profiler itself. So a trace of more than [`EVENTS_MAX`] is refused, not thinned: totals would be
@@ -24,6 +24,7 @@ use crate::output::{Summary, escape};
 use crate::symbolize::hash::AddressMap;
 use crate::trace::{ImageId, Item, Recording, StackId, Tables};
 
+use super::counter::{Counter, Points};
 use super::frames::{Frames, INHERITED};
 use super::ledger::{Change, End, Ledger};
 use super::survey::Survey;
@@ -32,8 +33,8 @@ use super::{ExportError, Exporter, Format, frames, provenance};
 /// Rows that a profile has at most: 160 MB here, and what the profiler still opens.
 pub const EVENTS_MAX: u64 = 4_000_000;
 
-/// Points of a heap graph.
-const GRAPH_POINTS: u64 = 4_096;
+/// Parts of the run, each with at most two points of a heap graph.
+const PARTS: u64 = 2_048;
 
 /// What ends a block when another program takes its process's place.
 const SWEPT: &str = "[exec]";
@@ -47,17 +48,32 @@ pub struct Firefox<'r> {
     frames: Frames,
     /// By number of the frame.
     names: Vec<StringHandle>,
-    step_ns: u64,
+    part_ns: u64,
 }
 
 /// A process image.
 struct Track {
     thread: ThreadHandle,
-    heap: CounterHandle,
     stacks: AddressMap<(StackId, Place), StackHandle>,
-    /// Since the graph's last point: bytes and calls.
-    change: (i64, u32),
-    next_point_ns: u64,
+    graph: CounterHandle,
+    heap: Counter,
+    /// At the graph's last point.
+    drawn: u64,
+    /// Calls since then.
+    calls: u32,
+}
+
+impl Track {
+    /// The graph goes by differences.
+    fn draw(&mut self, points: Points, profile: &mut Profile) {
+        for point in points.into_iter().flatten() {
+            let time = Timestamp::from_nanos_since_reference(point.time_ns);
+            let change = number(point.value) - number(self.drawn);
+            let calls = std::mem::take(&mut self.calls);
+            profile.add_counter_sample(self.graph, time, change as f64, calls);
+            self.drawn = point.value;
+        }
+    }
 }
 
 /// What stands inside a stack's own frames.
@@ -103,7 +119,7 @@ impl<'r> Firefox<'r> {
             images: HashMap::new(),
             frames: Frames::default(),
             names: Vec::new(),
-            step_ns: survey.end_ns / GRAPH_POINTS,
+            part_ns: survey.end_ns / PARTS,
         })
     }
 
@@ -112,15 +128,18 @@ impl<'r> Firefox<'r> {
         let process = self.profile.add_process(name, pid, start);
         let thread = self.profile.add_thread(process, pid, start, true);
         self.profile.set_thread_name(thread, name);
-        let heap = self
+        let graph = self
             .profile
             .add_counter(process, "malloc", "Memory", "Requested bytes live");
+        // The profiler does without the first change of a graph: what it was counted from is not in the profile.
+        self.profile.add_counter_sample(graph, start, 0.0, 0);
         let track = Track {
             thread,
-            heap,
             stacks: AddressMap::default(),
-            change: (0, 0),
-            next_point_ns: time_ns,
+            graph,
+            heap: Counter::new(time_ns),
+            drawn: 0,
+            calls: 0,
         };
         self.images.insert(image, track);
     }
@@ -165,19 +184,12 @@ impl<'r> Firefox<'r> {
         };
         let thread = track.thread;
         let known = track.stacks.get(&(stack, place)).copied();
-        let heap = track.heap;
-        track.change.0 = track.change.0.saturating_add(size);
-        track.change.1 += 1;
-        let point = (now_ns >= track.next_point_ns).then(|| {
-            track.next_point_ns = now_ns.saturating_add(self.step_ns);
-            std::mem::take(&mut track.change)
-        });
-        let time = Timestamp::from_nanos_since_reference(time_ns);
-        if let Some((bytes, calls)) = point {
-            let now = Timestamp::from_nanos_since_reference(now_ns);
-            self.profile
-                .add_counter_sample(heap, now, bytes as f64, calls);
+        track.calls += 1;
+        match change {
+            Change::Begin(_) => track.heap.add(block.bytes),
+            Change::End { .. } => track.heap.subtract(block.bytes),
         }
+        let time = Timestamp::from_nanos_since_reference(time_ns);
         let handle = known.or_else(|| self.stack(block.image, thread, stack, place));
         self.profile
             .add_allocation_sample(thread, time, handle, block.address, size);
@@ -241,19 +253,33 @@ impl Exporter for Firefox<'_> {
         for change in &changes {
             self.change(change, now_ns);
         }
+        let mut settled = None;
+        for change in &changes {
+            let (Change::Begin(block) | Change::End { block, .. }) = change;
+            if settled.replace(block.image) != Some(block.image)
+                && let Some(track) = self.images.get_mut(&block.image)
+            {
+                let points = track.heap.settle(now_ns, self.part_ns);
+                track.draw(points, &mut self.profile);
+            }
+        }
         if let Item::Ended { image, .. } = item
-            && let Some(track) = self.images.remove(image)
+            && let Some(mut track) = self.images.remove(image)
         {
             let end = Timestamp::from_nanos_since_reference(now_ns);
             self.profile.set_thread_end_time(track.thread, end);
-            let (bytes, calls) = track.change;
-            self.profile
-                .add_counter_sample(track.heap, end, bytes as f64, calls);
+            let points = track.heap.finish();
+            track.draw(points, &mut self.profile);
         }
         Ok(())
     }
 
     fn finish(&mut self, _: &Summary, out: &mut dyn Write) -> io::Result<()> {
+        // Of a trace that was cut: processes whose end it does not have.
+        for track in self.images.values_mut() {
+            let points = track.heap.finish();
+            track.draw(points, &mut self.profile);
+        }
         serde_json::to_writer(&mut *out, &self.profile)?;
         out.write_all(b"\n")
     }
@@ -331,6 +357,22 @@ mod tests {
         let product = document["meta"]["product"].as_str().unwrap();
         assert!(product.contains("truncated"), "{product}");
         assert_eq!(document["meta"]["startTime"], 1_795_379_933_000.001);
+    }
+
+    /// As the profiler adds it up, which takes the first value for 0.
+    #[test]
+    fn the_graph_has_the_peak() {
+        let recording = samples::plain();
+        let document = document(&recording);
+        let counts = document["counters"][0]["samples"]["count"].as_array();
+        let mut heap = 0.0;
+        let after_first = counts.unwrap().iter().skip(1);
+        let heights = after_first.map(|count| {
+            heap += count.as_f64().unwrap();
+            heap
+        });
+        let highest = heights.fold(0.0, f64::max);
+        assert_eq!(highest as u64, samples::summary(&recording).peak_bytes);
     }
 
     #[test]

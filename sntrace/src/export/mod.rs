@@ -15,6 +15,7 @@
 //! its own. `docs/exports.md` tells users what opens each format and what is in it.
 
 mod aggregate;
+mod counter;
 mod csv;
 mod dhat;
 mod error;

@@ -13,7 +13,6 @@
 //! The format knows allocations only: what a forked child has from its parent is allocated under
 //! `[inherited by fork]`, in its profile.
 
-mod counter;
 mod interned;
 mod messages;
 #[cfg(test)]
@@ -28,7 +27,6 @@ use crate::output::{Summary, escape};
 use crate::symbolize::hash::AddressMap;
 use crate::trace::{Exit, ImageId, Item, Recording, StackId};
 
-use self::counter::Counter;
 use self::interned::Interned;
 use self::messages::{
     BOOTTIME, Clock, ClockSnapshot, CounterDescriptor, HeapSample, MONOTONIC, MONOTONIC_COARSE,
@@ -36,6 +34,7 @@ use self::messages::{
     STATE_CLEARED, TYPE_COUNTER, TYPE_INSTANT, TracePacket, TrackDescriptor, TrackEvent,
     UNIT_SIZE_BYTES,
 };
+use super::counter::{Counter, Points};
 use super::ledger::{Change, End, Ledger};
 use super::survey::Survey;
 use super::{ExportError, Exporter, processes, provenance};
@@ -67,6 +66,8 @@ pub struct Perfetto<'r> {
 struct Track {
     pid: u32,
     heap: Counter,
+    /// The number of its track.
+    of_heap: u64,
     stacks: Stacks,
 }
 
@@ -143,7 +144,7 @@ impl<'r> Perfetto<'r> {
             interned: Interned::new(recording.tables()),
             images: BTreeMap::new(),
             before_exec: HashMap::new(),
-            all: Counter::new(ALL_TRACK, 0),
+            all: Counter::new(0),
             next_track: ALL_TRACK + 1,
             items: 0,
             profiles: 0,
@@ -184,7 +185,8 @@ impl<'r> Perfetto<'r> {
         write_track(out, heap)?;
         let track = Track {
             pid: process.pid,
-            heap: Counter::new(of_heap, process.time_ns),
+            heap: Counter::new(process.time_ns),
+            of_heap,
             stacks: self.before_exec.remove(&process.pid).unwrap_or_default(),
         };
         self.images.insert(process.image, track);
@@ -288,9 +290,9 @@ impl Exporter for Perfetto<'_> {
         if let Item::Event(event) = item
             && let Some(track) = self.images.get_mut(&event.image)
         {
-            track.heap.settle(now_ns, part_ns, out)?;
+            write_points(out, track.of_heap, track.heap.settle(now_ns, part_ns))?;
         }
-        self.all.settle(now_ns, part_ns, out)?;
+        write_points(out, ALL_TRACK, self.all.settle(now_ns, part_ns))?;
         if self.items == self.survey.peak_item {
             let running: Vec<_> = self.images.keys().copied().collect();
             for image in running {
@@ -300,8 +302,8 @@ impl Exporter for Perfetto<'_> {
         if let Item::Ended { image, exit, .. } = item {
             self.profile(*image, out)?;
             if let Some(mut track) = self.images.remove(image) {
-                track.heap.settle(now_ns, part_ns, out)?;
-                track.heap.finish(out)?;
+                write_points(out, track.of_heap, track.heap.settle(now_ns, part_ns))?;
+                write_points(out, track.of_heap, track.heap.finish())?;
                 if *exit == Exit::Exec {
                     self.before_exec.insert(track.pid, track.stacks);
                 }
@@ -316,10 +318,10 @@ impl Exporter for Perfetto<'_> {
         for image in running {
             self.profile(image, out)?;
             if let Some(track) = self.images.get_mut(&image) {
-                track.heap.finish(out)?;
+                write_points(out, track.of_heap, track.heap.finish())?;
             }
         }
-        self.all.finish(out)
+        write_points(out, ALL_TRACK, self.all.finish())
     }
 }
 
@@ -340,15 +342,18 @@ fn write_event(out: &mut dyn Write, time_ns: u64, event: TrackEvent) -> io::Resu
     write_packet(out, packet)
 }
 
-fn write_counter(out: &mut dyn Write, track: u64, time_ns: u64, value: u64) -> io::Result<()> {
-    let event = TrackEvent {
-        r#type: Some(TYPE_COUNTER),
-        track_uuid: Some(track),
-        name: None,
-        // The format's numbers are signed.
-        counter_value: Some(i64::try_from(value).unwrap_or(i64::MAX)),
-    };
-    write_event(out, time_ns, event)
+fn write_points(out: &mut dyn Write, track: u64, points: Points) -> io::Result<()> {
+    for point in points.into_iter().flatten() {
+        let event = TrackEvent {
+            r#type: Some(TYPE_COUNTER),
+            track_uuid: Some(track),
+            name: None,
+            // The format's numbers are signed.
+            counter_value: Some(i64::try_from(point.value).unwrap_or(i64::MAX)),
+        };
+        write_event(out, point.time_ns, event)?;
+    }
+    Ok(())
 }
 
 fn write_packet(out: &mut dyn Write, mut packet: TracePacket) -> io::Result<()> {
