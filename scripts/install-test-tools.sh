@@ -1,10 +1,12 @@
 #!/bin/bash
-# Installs the Debian packages that the tests use, those that are missing only.
+# Installs the Debian packages that the tests use, those that are missing only, and the npm packages of
+# tests/tools.
 #
 #   scripts/install-test-tools.sh            for scripts/test.sh
 #   scripts/install-test-tools.sh --cross    also for scripts/cross.sh
 #
-# Works as root or through sudo, without a question. Where nothing is missing it needs neither.
+# Works as root or through sudo, without a question. Where nothing is missing it needs neither; npm's packages go
+# into the tree and need neither at all.
 set -euo pipefail
 
 packages=(
@@ -24,6 +26,8 @@ packages=(
     bsdutils util-linux procps          # script, setarch, ps
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 )
+# npm gets the readers of exports that Debian has not: see below. Some packages of node bring it along.
+command -v npm >/dev/null || packages+=(npm)
 if [ "${1:-}" = --cross ]; then
     packages+=(g++-aarch64-linux-gnu qemu-user-static)
 fi
@@ -57,9 +61,18 @@ for package in "${packages[@]}"; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$status" = installed ] || missing+=("$package")
 done
-[ ${#missing[@]} -gt 0 ] || exit 0
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "$0: installing ${missing[*]}" >&2
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends "${missing[@]}"
+fi
 
-echo "$0: installing ${missing[*]}" >&2
-as_root apt-get update -qq
-as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -qq -y --no-install-recommends "${missing[@]}"
+# The programs of two viewers, the versions of the lock file and no others: speedscope, and the Firefox
+# Profiler's command line. The latter asks for a newer node than Debian's, which runs all that the tests use.
+cd "$(dirname "$0")/../tests/tools"
+if ! cmp -s package-lock.json node_modules/.installed; then
+    echo "$0: installing npm packages" >&2
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >&2
+    cp package-lock.json node_modules/.installed
+fi

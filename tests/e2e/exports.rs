@@ -5,14 +5,15 @@
 //! `sntrace/src/export`.
 
 use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::programs::{Build, installed, tool};
+use crate::programs::{Build, installed, of_npm, tool};
 use crate::support::{clean, valid_by_schema};
 
 /// A recorded run and where its exports go.
@@ -25,24 +26,40 @@ impl Trace {
     /// Of `deterministic.c`: one process, one thread, some leaks.
     fn recorded() -> &'static Trace {
         static TRACE: OnceLock<Trace> = OnceLock::new();
-        TRACE.get_or_init(|| {
-            let folder = TempDir::new().unwrap();
-            let program = Build::c("deterministic.c").path();
-            let file = folder.path().join("trace.snt");
-            let mut command = Command::new(env!("CARGO_BIN_EXE_sntrace"));
-            command.arg("record").arg("-o").arg(&file).arg("--");
-            said(clean(command.arg(program).arg("20000")));
-            let mut trace = Trace {
-                folder,
-                summary: Value::Null,
-            };
-            let document: Value =
-                serde_json::from_slice(&std::fs::read(trace.export("json", &[])).unwrap()).unwrap();
-            valid_by_schema(&document);
-            trace.summary = document["summary"].clone();
-            assert!(trace.total("allocations") > 10_000);
-            trace
-        })
+        TRACE.get_or_init(|| Trace::of(&[Build::c("deterministic.c").path(), "20000".into()]))
+    }
+
+    /// Of a real program, with names, lines and stacks of all kinds.
+    fn of_python() -> &'static Trace {
+        const SCRIPT: &str = "import json, zlib; text = json.dumps([str(i) * 9 for i in range(3000)]);\
+                              assert len(zlib.compress(text.encode())) > 100";
+        static TRACE: OnceLock<Trace> = OnceLock::new();
+        TRACE.get_or_init(|| Trace::of(&[tool("python3"), "-c".into(), SCRIPT.into()]))
+    }
+
+    /// Both, each with a function that is on nearly all of its stacks.
+    fn of_two_programs() -> [(&'static Trace, &'static str); 2] {
+        [
+            (Self::recorded(), "main"),
+            (Self::of_python(), "Py_BytesMain"),
+        ]
+    }
+
+    fn of(program: &[PathBuf]) -> Trace {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("trace.snt");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sntrace"));
+        command.arg("record").arg("-o").arg(&file).arg("--");
+        said(clean(command.args(program)));
+        let mut trace = Trace {
+            folder,
+            summary: Value::Null,
+        };
+        let document = json(&trace.export("json", &[]));
+        valid_by_schema(&document);
+        trace.summary = document["summary"].clone();
+        assert!(trace.total("allocations") > 2_000);
+        trace
     }
 
     fn export(&self, format: &str, options: &[&str]) -> PathBuf {
@@ -280,22 +297,178 @@ fn folded_stacks_and_the_table_add_up() {
 }
 
 #[test]
-fn the_viewers_json_has_the_totals() {
-    let trace = Trace::recorded();
-    let speedscope = json(&trace.export("speedscope", &["--metric", "leaked"]));
-    let active = speedscope["activeProfileIndex"].as_u64().unwrap() as usize;
-    let profile = &speedscope["profiles"][active];
-    assert_eq!(profile["name"], "Leaked bytes");
-    assert_eq!(profile["endValue"], trace.total("leaked_bytes"));
+fn speedscope_has_the_totals() {
+    /// speedscope is one script, which builds a page. Here there is none, so it stops when all of it is there,
+    /// and what it imports files with is called: that has no name of its own outside.
+    const SPEEDSCOPE: &str = r#"
+        const fs = require('fs'), vm = require('vm');
+        const [script, file] = process.argv.slice(1).map((path) => fs.readFileSync(path, 'utf8'));
+        const [, load, importer] = /\.then\(\(\)=>\((\w+)\(\),(\w+)\)\)/.exec(script);
+        const NO_PAGE = 'no page';
+        const log = console.log;
+        Object.assign(globalThis, {
+            console: {...console, log: () => {}},
+            self: globalThis, window: globalThis, location: {hash: '', protocol: 'file:'},
+            matchMedia: () => ({addListener: () => {}}),
+            document: {get body() { throw NO_PAGE; }},
+        });
+        try {
+            vm.runInThisContext(script.replace('(()=>{', `(()=>{globalThis.importer=()=>(${load}(),${importer});`));
+        } catch (error) {
+            if (error !== NO_PAGE) throw error;
+        }
+        globalThis.importer().importProfileGroupFromText('run.speedscope.json', file).then((group) => {
+            const profiles = group.profiles.map((profile) => {
+                const frames = [];
+                profile.forEachFrame((frame) => frames.push([frame.name, frame.getSelfWeight()]));
+                const [unit, total] = [profile.getWeightUnit(), profile.getTotalWeight()];
+                return [profile.getName(), {unit, total, frames}];
+            });
+            log(JSON.stringify({shown: profiles[group.indexToView][0], profiles: Object.fromEntries(profiles)}));
+        });
+    "#;
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/fixtures/schemas/speedscope-file-format-schema.json");
+    let schema = jsonschema::validator_for(&json(&schema)).unwrap();
+    let scripts = std::fs::read_dir(of_npm("speedscope/dist/release")).unwrap();
+    let mut scripts = scripts.map(|entry| entry.unwrap().path()).filter(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("speedscope-") && name.ends_with(".js")
+    });
+    let script = scripts.next().unwrap();
+    for (trace, outer) in Trace::of_two_programs() {
+        let file = trace.export("speedscope", &["--metric", "leaked"]);
+        let errors: Vec<_> = schema
+            .iter_errors(&json(&file))
+            .take(5)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        let mut command = Command::new(tool("node"));
+        command.args(["-e", SPEEDSCOPE]).args([&script, &file]);
+        let read: Value = serde_json::from_str(&said(clean(&mut command))).unwrap();
+        assert_eq!(read["shown"], "Leaked bytes");
+        for (name, unit, key) in [
+            ("Bytes live at the peak", "bytes", "peak_bytes"),
+            ("Allocated bytes", "bytes", "bytes_allocated"),
+            ("Allocations", "none", "allocations"),
+            ("Leaked bytes", "bytes", "leaked_bytes"),
+            ("Temporary allocations", "none", "temporary_allocations"),
+        ] {
+            let profile = &read["profiles"][name];
+            assert_eq!(profile["unit"], unit, "{name}");
+            assert_eq!(profile["total"], trace.total(key), "{name}");
+            let frames = profile["frames"].as_array().unwrap();
+            let sum: u64 = frames.iter().map(|frame| frame[1].as_u64().unwrap()).sum();
+            assert_eq!(sum, trace.total(key), "{name}");
+            assert!(frames.iter().any(|frame| frame[0] == outer), "{name}");
+        }
+    }
+}
 
-    let firefox = json(&trace.export("firefox", &[]));
-    let table = &firefox["threads"][0]["nativeAllocations"];
-    let weights = table["weight"].as_array().unwrap();
-    let weights = weights.iter().map(|weight| weight.as_i64().unwrap());
-    let retained: i64 = weights.clone().sum();
-    assert_eq!(retained as u64, trace.total("leaked_bytes"));
-    let allocated: i64 = weights.filter(|weight| *weight > 0).sum();
-    assert_eq!(allocated as u64, trace.total("bytes_allocated"));
+/// The Firefox Profiler itself, without its page: a process that has opened a file and answers questions.
+struct Profiler<'f> {
+    /// Where its socket is, the path of which must be short.
+    folder: &'f Path,
+    process: Child,
+    log: BufReader<ChildStdout>,
+}
+
+impl<'f> Profiler<'f> {
+    const SCRIPT: &'static str = "@firefox-devtools/profiler-cli/dist/profiler-cli.js";
+
+    /// As its command `load` does it, but without that one's limit on how long it may take to start.
+    fn open(file: &Path, folder: &'f Path) -> Self {
+        // Its log, to wait for what it says.
+        std::os::unix::fs::symlink("/dev/stdout", folder.join("opened.log")).unwrap();
+        let mut command = Self::command(folder);
+        command.arg("--daemon").arg(file);
+        command.args(["--session", "opened"]).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let log = BufReader::new(process.stdout.take().unwrap());
+        let mut this = Self {
+            folder,
+            process,
+            log,
+        };
+        let mut lines = Vec::new();
+        for line in this.log.by_ref().lines() {
+            lines.push(line.unwrap());
+            let last = lines.last().unwrap();
+            if last.ends_with("Profile loaded successfully") {
+                return this;
+            }
+            assert!(!last.contains("Failed to load profile"), "{lines:#?}");
+        }
+        panic!("it ended: {lines:#?}");
+    }
+
+    fn command(folder: &Path) -> Command {
+        let mut command = Command::new(tool("node"));
+        clean(command.arg(of_npm(Self::SCRIPT)))
+            .env("PROFILER_CLI_SESSION_DIR", folder)
+            // It would ask a server on the network for names.
+            .env("PROFILER_CLI_NO_SYMBOLICATE", "1");
+        command
+    }
+
+    fn answer(&self, question: &[&str]) -> Value {
+        let mut command = Self::command(self.folder);
+        let text = said(
+            command
+                .args(question)
+                .args(["--json", "--session", "opened"]),
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+impl Drop for Profiler<'_> {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn the_firefox_profiler_has_the_totals() {
+    for (trace, outer) in Trace::of_two_programs() {
+        let folder = TempDir::new().unwrap();
+        let file = trace.export("firefox", &[]);
+        let profiler = Profiler::open(&file, folder.path());
+        let (allocated, leaked) = (trace.total("bytes_allocated"), trace.total("leaked_bytes"));
+        for (strategy, total) in [
+            ("native-allocations", allocated as i64),
+            ("native-retained-allocations", leaked as i64),
+            (
+                "native-deallocations-memory",
+                leaked as i64 - allocated as i64,
+            ),
+            (
+                "native-deallocations-sites",
+                leaked as i64 - allocated as i64,
+            ),
+        ] {
+            profiler.answer(&["strategy", strategy]);
+            let samples = profiler.answer(&["thread", "samples"]);
+            assert_eq!(samples["callTreeSummaryStrategy"], strategy);
+            assert_eq!(samples["weightType"], "bytes");
+            let categories = &samples["categoryBreakdown"]["categories"];
+            let categories = categories.as_array().unwrap().iter();
+            let sum: i64 = categories.map(|row| row["samples"].as_i64().unwrap()).sum();
+            assert_eq!(sum, total, "{strategy}");
+            let functions = samples["topFunctionsByTotal"].as_array().unwrap();
+            assert!(
+                functions.iter().any(|function| function["name"] == outer),
+                "{strategy}"
+            );
+        }
+        // How high the graph of the heap rises.
+        let counter = profiler.answer(&["counter", "info", "c-0"]);
+        let stats = counter["stats"].as_array().unwrap();
+        let range = stats.iter().find(|stat| stat["source"] == "count-range");
+        assert_eq!(range.unwrap()["value"], trace.total("peak_bytes"));
+    }
 }
 
 /// By a reader that knows nothing of the messages: field numbers are those of Perfetto's schema.

@@ -60,6 +60,19 @@ pub fn installed(path: &str, package: &str) -> PathBuf {
     file
 }
 
+/// A file of an npm package that `tests/tools` names.
+pub fn of_npm(path: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/tools/node_modules")
+        .join(path);
+    assert!(
+        file.exists(),
+        "{} is missing: run scripts/install-test-tools.sh",
+        file.display()
+    );
+    file.canonicalize().unwrap()
+}
+
 /// The sources of the test programs.
 pub fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
