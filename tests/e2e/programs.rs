@@ -60,10 +60,10 @@ pub fn installed(path: &str, package: &str) -> PathBuf {
     file
 }
 
-/// A file of an npm package that `tests/tools` names.
-pub fn of_npm(path: &str) -> PathBuf {
+/// A file of `tests/tools`, or of a package that is installed there.
+pub fn of_tools(path: &str) -> PathBuf {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/tools/node_modules")
+        .join("../tests/tools")
         .join(path);
     assert!(
         file.exists(),
