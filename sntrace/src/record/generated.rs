@@ -5,9 +5,11 @@
 //! | `/tmp/perf-PID.map` | a line of text a function: `START SIZE NAME`, the numbers in hexadecimal | node `--perf-basic-prof`, CPython 3.12 `-X perf`, Java with an agent |
 //! | `jit-PID.dump` | binary records, below | node `--perf-prof`, CPython 3.13 `-X perf_jit`, Java with an agent |
 //!
-//! The second is looked for in `/tmp`, the working folder, `$JITDUMPDIR` and the folders of
-//! `~/.debug/jit`. Where two functions cover an address the one that was written later counts: code that
-//! is thrown away makes room for other code. When an address was called is not asked.
+//! The second is looked for in `/tmp`, the folder in which the process began to run, `$JITDUMPDIR` and
+//! the folders of `~/.debug/jit`. Where two functions cover an address the one that was written later
+//! counts: code that is thrown away makes room for other code. When an address was called is not asked,
+//! though a dump says when each function was written: an address is one place in a trace, and the dump
+//! can't be followed while the process runs, as what node writes to it arrives 4 KiB at a time, late.
 //!
 //! Sources: tools/perf/Documentation/jit-interface.txt and jitdump-specification.txt of Linux.
 //!
@@ -58,12 +60,13 @@ impl Function {
 }
 
 impl Generated {
-    /// What the process's runtime has written.
+    /// What the process's runtime has written. `folder`: where the process began to run; by default, where
+    /// this one runs.
     #[must_use]
-    pub fn of(pid: u32) -> Self {
+    pub fn of(pid: u32, folder: Option<&Path>) -> Self {
         // A process of another root folder writes into a `/tmp` of its own, which goes with it.
         let mut functions = read_map(&PathBuf::from(format!("/tmp/perf-{pid}.map")));
-        for path in dumps(pid) {
+        for path in dumps(pid, folder) {
             functions.extend(read_dump(&path));
         }
         Self::sorted(functions)
@@ -125,9 +128,12 @@ fn parse_line(line: &[u8]) -> Option<Function> {
 }
 
 /// Where a dump of this process may be.
-fn dumps(pid: u32) -> Vec<PathBuf> {
+fn dumps(pid: u32, folder: Option<&Path>) -> Vec<PathBuf> {
     let name = format!("jit-{pid}.dump");
-    let mut folders = vec![PathBuf::from("/tmp"), PathBuf::from(".")];
+    let mut folders = vec![
+        PathBuf::from("/tmp"),
+        folder.unwrap_or(Path::new(".")).into(),
+    ];
     folders.extend(std::env::var_os("JITDUMPDIR").map(PathBuf::from));
     if let Some(home) = std::env::var_os("HOME") {
         let sessions = std::fs::read_dir(Path::new(&home).join(".debug/jit"));
