@@ -270,6 +270,16 @@ fn a_killed_program_s_trace_has_all_that_it_had_published() {
     }
 }
 
+/// The stacks of a recording, a line each, from the outermost function to the innermost.
+#[track_caller]
+fn stacks_of(file: &Path) -> String {
+    let (file, options) = (file.to_str().unwrap(), ["--metric", "allocations"]);
+    let words = ["export", file, "--format", "folded"];
+    let output = sntrace(&[&words[..], &options].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
 /// node writes a map of the code that it generates, by which its functions are named.
 #[test]
 fn generated_code_is_named_by_the_map_of_its_runtime() {
@@ -287,17 +297,55 @@ fn generated_code_is_named_by_the_map_of_its_runtime() {
     ];
     let (file, output) = record(folder.path(), &[], &program);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let output = sntrace(&[
-        "export",
-        file.to_str().unwrap(),
-        "--format",
-        "folded",
-        "--metric",
-        "allocations",
-    ]);
-    let folded = text(&output.stdout);
+    let folded = stacks_of(&file);
     let named = folded
         .lines()
         .filter(|line| line.contains("outer_one") && line.contains("fill_many"));
     assert!(named.count() > 0, "no stack through both functions");
+}
+
+/// node writes a dump of the code that it generates into the folder where it starts, which need not be sntrace's.
+#[test]
+fn generated_code_is_named_by_the_dump_of_its_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    // Interpreted at first, then as the compiler has it that takes the most trouble.
+    let script = "const {createHash} = require('crypto'), {deflateSync} = require('zlib');
+        function hash_it(i) { return createHash('sha256').update(`${i}`).digest() }
+        function deflate_it(i) { return deflateSync(Buffer.allocUnsafeSlow(20000 + i).fill(i)) }
+        function both_of_them(i) { hash_it(i); deflate_it(i) }
+        %PrepareFunctionForOptimization(hash_it);
+        %PrepareFunctionForOptimization(deflate_it);
+        for (let i = 0; i < 10; i++) both_of_them(i);
+        %OptimizeFunctionOnNextCall(hash_it);
+        %OptimizeFunctionOnNextCall(deflate_it);
+        for (let i = 0; i < 10; i++) both_of_them(i);
+        console.log(process.pid)";
+    let command = "cd inner && exec \"$@\"";
+    let node = tool("node");
+    let program = [
+        "sh",
+        "-c",
+        command,
+        "sh",
+        node.to_str().unwrap(),
+        "--perf-prof",
+        "--allow-natives-syntax",
+        "--interpreted-frames-native-stack",
+        "-e",
+        script,
+    ];
+    let (file, output) = record(folder.path(), &[], &program);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let dump = inner.join(format!("jit-{}.dump", text(&output.stdout).trim()));
+    assert!(dump.is_file(), "{}", dump.display());
+    let folded = stacks_of(&file);
+    for called in ["~hash_it ", "*hash_it ", "~deflate_it ", "*deflate_it "] {
+        let named = folded.lines().any(|line| {
+            let outer = line.find("~both_of_them ");
+            outer.is_some_and(|outer| line.find(called).is_some_and(|at| outer < at))
+        });
+        assert!(named, "no stack through {called}");
+    }
 }
