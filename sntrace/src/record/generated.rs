@@ -16,6 +16,7 @@
 //! Nothing in these files is trusted: they may be cut, huge or somebody else's. A record that can't be
 //! right ends the reading.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -26,15 +27,16 @@ use crate::symbolize::Frame;
 
 /// A file is read up to here: as a perf map, some five million functions.
 const BYTES_MAX: u64 = 256 << 20;
-/// So many functions before an address are asked whether they cover it.
-const OVERLAPS_MAX: usize = 256;
+/// A function that was moved is looked for among so many before.
+const RECENT_MAX: usize = 256;
 /// No function's name is longer, in bytes.
 const NAME_MAX: usize = 64 << 10;
 
 /// The functions of one process's generated code.
 #[derive(Debug, Default)]
 pub struct Generated {
-    functions: Vec<Function>,
+    /// By where they begin, without what others were written over. No two cover an address.
+    functions: BTreeMap<u64, Function>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,25 +71,54 @@ impl Generated {
         for path in dumps(pid, folder) {
             functions.extend(read_dump(&path));
         }
-        Self::sorted(functions)
+        Self::written(functions)
     }
 
-    fn sorted(mut functions: Vec<Function>) -> Self {
-        // Stable: of those that begin alike the later one stays behind the others.
-        functions.sort_by_key(|function| function.start);
-        Self { functions }
+    /// From functions in the order in which they were written.
+    fn written(functions: Vec<Function>) -> Self {
+        let mut this = Self::default();
+        for function in functions {
+            this.write(function);
+        }
+        this
+    }
+
+    fn write(&mut self, new: Function) {
+        let before = self.functions.range_mut(..new.start).next_back();
+        let before = before.map(|(_, before)| before);
+        if let Some(before) = before.filter(|before| before.end > new.start) {
+            let after = Function {
+                start: new.end,
+                ..before.clone()
+            };
+            before.end = new.start;
+            self.keep(after);
+        }
+        while let Some((&start, _)) = self.functions.range(new.start..new.end).next() {
+            if let Some(inside) = self.functions.remove(&start) {
+                self.keep(Function {
+                    start: new.end,
+                    ..inside
+                });
+            }
+        }
+        self.functions.insert(new.start, new);
+    }
+
+    /// What is left of a function, if anything is.
+    fn keep(&mut self, rest: Function) {
+        if rest.start < rest.end {
+            self.functions.insert(rest.start, rest);
+        }
     }
 
     /// The function that covers an address; empty if none does.
     #[must_use]
     pub fn frames(&self, address: u64) -> Arc<[Frame]> {
-        let after = self
-            .functions
-            .partition_point(|function| function.start <= address);
-        let mut before = self.functions[..after].iter().rev().take(OVERLAPS_MAX);
-        let found = before.find(|function| address < function.end);
+        let before = self.functions.range(..=address).next_back();
+        let found = before.filter(|(_, function)| address < function.end);
         found
-            .map(|function| function.frames.clone())
+            .map(|(_, function)| function.frames.clone())
             .unwrap_or_default()
     }
 }
@@ -197,7 +228,7 @@ fn read_records(reader: &mut BufReader<File>, functions: &mut Vec<Function>) -> 
             CODE_MOVE => {
                 reader.seek_relative(16)?;
                 let (old, new, size) = (u64_from(reader)?, u64_from(reader)?, u64_from(reader)?);
-                let mut recent = functions.iter().rev().take(OVERLAPS_MAX);
+                let mut recent = functions.iter().rev().take(RECENT_MAX);
                 let moved = recent.find(|function| function.start == old);
                 if let (Some(moved), Some(end)) = (moved, new.checked_add(size)) {
                     let frames = moved.frames.clone();
@@ -248,7 +279,7 @@ mod tests {
         let text =
             "7f00 20 LazyCompile:~a b.js:1\n7f20 10 b\nnot a line\n7f00 8 a again\n7fff zz x\n";
         std::fs::write(&path, text).unwrap();
-        let map = Generated::sorted(read_map(&path));
+        let map = Generated::written(read_map(&path));
         assert_eq!(name(&map, 0x7eff), None);
         assert_eq!(name(&map, 0x7f00).as_deref(), Some("a again"));
         assert_eq!(name(&map, 0x7f08).as_deref(), Some("LazyCompile:~a b.js:1"));
@@ -256,6 +287,37 @@ mod tests {
         assert_eq!(name(&map, 0x7f20).as_deref(), Some("b"));
         assert_eq!(name(&map, 0x7f30), None);
         assert!(read_map(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn what_is_written_last_counts_wherever_it_begins() {
+        let write = |functions: &[(u64, u64, &str)]| {
+            let functions = functions.iter().map(|&(start, end, name)| {
+                Function::new(start, end - start, name.as_bytes()).unwrap()
+            });
+            Generated::written(functions.collect())
+        };
+        let names = |generated: &Generated| -> String {
+            let name = |at| name(generated, at).unwrap_or_else(|| "-".into());
+            (0..12).map(name).collect()
+        };
+        let a = (2, 8, "a");
+        assert_eq!(names(&write(&[a])), "--aaaaaa----");
+        assert_eq!(names(&write(&[a, (0, 4, "b")])), "bbbbaaaa----");
+        assert_eq!(names(&write(&[a, (4, 6, "b")])), "--aabbaa----");
+        assert_eq!(names(&write(&[a, (6, 10, "b")])), "--aaaabbbb--");
+        assert_eq!(
+            names(&write(&[a, (8, 9, "b"), (0, 12, "c")])),
+            "cccccccccccc"
+        );
+        assert_eq!(
+            names(&write(&[a, (8, 11, "b"), (7, 10, "c")])),
+            "--aaaaacccb-"
+        );
+        assert_eq!(
+            names(&write(&[(0, 12, "b"), a, (2, 3, "c")])),
+            "bbcaaaaabbbb"
+        );
     }
 
     /// A dump with a function `f` of 16 bytes at 0x1000 that moves to 0x2000, and a `g`.
@@ -287,7 +349,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jit-7.dump");
         std::fs::write(&path, dump()).unwrap();
-        let generated = Generated::sorted(read_dump(&path));
+        let generated = Generated::written(read_dump(&path));
         assert_eq!(name(&generated, 0x1004).as_deref(), Some("g"));
         assert_eq!(name(&generated, 0x100c).as_deref(), Some("f"));
         assert_eq!(name(&generated, 0x200f).as_deref(), Some("f"));
