@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use sntrace::check::{Bound, Bounded, Budget, Figure, Margin};
+use sntrace::check::{Bound, Bounded, Budget};
+use sntrace::exact::{Figure, Margin};
 
 fuzz_target!(|data: &[u8]| {
     // The figure comes first, so that a seed is a few bytes and a file.

@@ -11,6 +11,7 @@ pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod collect;
 pub mod diff;
+pub mod exact;
 pub mod export;
 #[cfg(target_os = "linux")]
 pub mod launch;

@@ -442,7 +442,7 @@ fn what_differs_from_run_to_run_cannot_fail_the_gate() {
     assert_eq!(status, 1);
     assert_eq!(
         failed(&verdict)[0].1,
-        "allocations of parse_line grew from 10 to 14 to 16 to 18, by at least 2 (+14.3%), and 1 is allowed"
+        "allocations of parse_line grew from 10..14 to 16..18, by at least 2 (+14.3%), and 1 is allowed"
     );
     // Within the span there is no growth, and what doesn't vary is judged as ever.
     let (status, verdict) = gate(

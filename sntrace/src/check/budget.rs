@@ -7,8 +7,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::limit::Limit;
-use super::size::Unit;
+use crate::exact::Limit;
+use crate::exact::size::Unit;
 use crate::output::filter::Glob;
 use crate::profile::Metric;
 

@@ -9,16 +9,20 @@
 //!   other from one place with nothing in between look like one, and calls in which nothing was allocated or freed
 //!   are not seen.
 //!
+//! A function is not over because a stack lacks it that is not the thread's own or not whole: a coroutine's, or one that
+//! could not be followed to its end. Stacks that are cut tell nothing; those of coroutines, and whatever else
+//! begins elsewhere than the thread does, tell that there was one call.
+//!
 //! So what is known is a number, and whether it is all of them ([`Count`]). More calls than counted make fewer
 //! allocations a call, so a bound that holds with this number holds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::diff::names::{NameId, Names, names_of};
+use crate::diff::names::{NameId, Names, Role, names_of};
 use crate::diff::paths::{PathId, Paths};
 use crate::diff::side::{Manner, whole_paths};
 use crate::output::filter::Glob;
-use crate::trace::{ImageId, Item, Recording, SiteId, StackId, Tables, TraceError};
+use crate::trace::{Event, ImageId, Item, Recording, SiteId, StackId, Tables, TraceError};
 
 /// What is known of a function's calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,24 +86,47 @@ struct Presence {
 struct Function {
     name: String,
     visits: u64,
-    /// Threads that it is the outermost function of.
+    /// Threads that it was called in.
     threads: HashSet<(ImageId, u32)>,
     always_outermost: bool,
 }
 
-#[derive(Default)]
-struct Thread {
-    /// By function: where its present call comes from.
-    present: Vec<Option<StackId>>,
+/// By function: where its present call comes from.
+type Present = Vec<Option<StackId>>;
+
+/// What a stack begins in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Root {
+    /// Its outermost function.
+    function: NameId,
+    outside: Outside,
+}
+
+/// What is outside of a stack's first function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outside {
+    /// Nothing that is known to begin a thread: a coroutine, a constructor.
+    Unknown,
+    /// Places of the C library without names: most likely a thread's beginning.
+    Libc,
+    /// What begins a program or a thread.
+    Start,
 }
 
 struct Counter {
     functions: Vec<Function>,
     /// By [`StackId`].
     stacks: Vec<Vec<Presence>>,
-    threads: HashMap<(ImageId, u32), Thread>,
-    /// Forked images: their first thread goes on in the calls of its parent's.
+    /// By [`StackId`]; `None`: the stack is empty, or cut.
+    roots: Vec<Option<Root>>,
+    /// By thread and the function that the stack begins in.
+    present: HashMap<(ImageId, u32, NameId), Present>,
+    /// The first root of each thread that has places of the C library outside.
+    likely: HashMap<(ImageId, u32), NameId>,
+    /// Forked images of which there was no event yet.
     forked: HashSet<ImageId>,
+    /// Their first threads, which go on in the calls of their parent's.
+    going_on: HashSet<(ImageId, u32)>,
 }
 
 impl Counter {
@@ -123,8 +150,11 @@ impl Counter {
                 });
             }
         }
+        let cut = tables.stacks.truncated();
         let mut stacks: Vec<Vec<Presence>> = vec![Vec::new()];
-        for node in tables.stacks.nodes() {
+        let mut outsides = vec![Outside::Unknown];
+        let mut roots = vec![None];
+        for (number, node) in (1..).zip(tables.stacks.nodes()) {
             let mut present = stacks
                 .get(node.parent.0 as usize)
                 .cloned()
@@ -145,12 +175,31 @@ impl Counter {
                 }
             }
             stacks.push(present);
+            let mut outside = outsides
+                .get(node.parent.0 as usize)
+                .copied()
+                .unwrap_or(Outside::Unknown);
+            for (level, name) in site.into_iter().flatten().enumerate() {
+                match names.role(*name) {
+                    Role::Start | Role::Main => outside = Outside::Start,
+                    Role::Libc if alone && level == 0 => outside = outside.max(Outside::Libc),
+                    _ => {}
+                }
+            }
+            outsides.push(outside);
+            let whole_stack = cut.get(number) == Some(&false);
+            let path = whole.get(number).copied().unwrap_or_default();
+            let function = paths.outwards(path).last().filter(|_| whole_stack);
+            roots.push(function.map(|function| Root { function, outside }));
         }
         Counter {
             functions,
             stacks,
-            threads: HashMap::new(),
+            roots,
+            present: HashMap::new(),
+            likely: HashMap::new(),
             forked: HashSet::new(),
+            going_on: HashSet::new(),
         }
     }
 
@@ -161,35 +210,47 @@ impl Counter {
             } if forked_from.is_some() => {
                 self.forked.insert(*image);
             }
-            Item::Event(event) => {
-                let thread = (event.image, event.tid);
-                let functions = self.functions.len();
-                let forked = &mut self.forked;
-                let state = self.threads.entry(thread).or_insert_with(|| Thread {
-                    present: vec![None; functions],
-                });
-                let goes_on = forked.remove(&event.image);
-                let empty = Vec::new();
-                let present = self.stacks.get(event.stack.0 as usize).unwrap_or(&empty);
-                for (at, before) in state.present.iter_mut().enumerate() {
-                    let now = present.iter().find(|presence| presence.function == at);
-                    let from = now.map(|presence| presence.from);
-                    if let (Some(now), Some(function)) = (now, self.functions.get_mut(at))
-                        && *before != from
-                        && !goes_on
-                    {
-                        function.visits += 1;
-                        match now.outermost {
-                            true => {
-                                function.threads.insert(thread);
-                            }
-                            false => function.always_outermost = false,
-                        }
-                    }
-                    *before = from;
+            Item::Event(event) => self.event(event),
+            _ => {}
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        let thread = (event.image, event.tid);
+        if self.forked.remove(&event.image) {
+            self.going_on.insert(thread);
+        }
+        let stack = event.stack.0 as usize;
+        let (Some(Some(root)), Some(present)) = (self.roots.get(stack), self.stacks.get(stack))
+        else {
+            return;
+        };
+        let own = match root.outside {
+            Outside::Start => true,
+            Outside::Libc => *self.likely.entry(thread).or_insert(root.function) == root.function,
+            Outside::Unknown => false,
+        };
+        let place = (event.image, event.tid, root.function);
+        // What is first seen of each stack of a forked child's thread began in its parent.
+        let goes_on = self.going_on.contains(&thread) && !self.present.contains_key(&place);
+        let functions = self.functions.len();
+        let state = self.present.entry(place);
+        let state = state.or_insert_with(|| vec![None; functions]);
+        for (at, before) in state.iter_mut().enumerate() {
+            let now = present.iter().find(|presence| presence.function == at);
+            let from = now.map(|presence| presence.from);
+            let is_over = *before != from;
+            if let (Some(now), Some(function)) = (now, self.functions.get_mut(at)) {
+                function.always_outermost &= now.outermost && own;
+                if !goes_on && is_over && (own || before.is_none()) {
+                    function.visits += 1;
+                    function.threads.insert(thread);
                 }
             }
-            _ => {}
+            // On a stack that others take turns with, what was there is most likely still.
+            if own || from.is_some() && before.is_none() {
+                *before = from;
+            }
         }
     }
 
@@ -227,6 +288,7 @@ mod tests {
     #[test]
     fn a_call_ends_where_its_thread_is_elsewhere() {
         let mut maker = Maker::default();
+        // All of them begin in main, which begins the program.
         let one = maker.stack(&["parse", "main @a.c:1"]);
         let deeper = maker.stack(&["node", "parse", "main @a.c:1"]);
         let other = maker.stack(&["parse", "main @a.c:2"]);
@@ -263,6 +325,37 @@ mod tests {
         assert_eq!(calls.get("main"), all(1));
         assert_eq!(calls.get("worker"), all(2));
         assert!(!calls.get("step").unwrap().all);
+    }
+
+    #[test]
+    fn another_stack_of_the_thread_ends_no_call() {
+        let mut maker = Maker::default();
+        let start = ["main", "__libc_start_main"];
+        let of_main = |inner: &[&'static str]| [inner, &start].concat();
+        let parse = maker.stack(&of_main(&["parse"]));
+        let cut = maker.stack(&["work", "[truncated]"]);
+        let coroutine = maker.stack(&["step", "generator"]);
+        let elsewhere = maker.stack(&["other", "generator"]);
+        let nothing = maker.stack(&[]);
+        let order = [
+            parse, cut, parse, coroutine, parse, nothing, parse, elsewhere, coroutine,
+        ];
+        for (at, stack) in (1..).zip(order) {
+            maker.malloc(stack, at * 0x100, 8);
+        }
+        let calls = count(&maker, "*");
+        let least = |calls| Some(Count { calls, all: false });
+        assert_eq!(calls.get("parse"), least(1));
+        // Another generator of the same function may have had its turn.
+        assert_eq!(calls.get("step"), least(1));
+        assert_eq!(calls.get("generator"), least(1));
+        assert_eq!(
+            calls.get("main"),
+            Some(Count {
+                calls: 1,
+                all: true
+            })
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The first budget of a project.
 
 use super::budget::BUDGET_VERSION;
-use super::limit::{Figure, Margin};
-use super::size::{self, Unit};
+use crate::exact::size::{self, Unit};
+use crate::exact::{Figure, Margin};
 use crate::output::escape::shown;
 use crate::profile::{Figures, Metric};
 

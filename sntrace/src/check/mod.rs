@@ -3,7 +3,7 @@
 //! A budget is a TOML file. [`Budget::parse`] reads it into a model that says where everything stands, or
 //! into an error that says where and what is wrong; [`Budget::updated`] writes today's figures into it
 //! with everything else as it is; [`fresh`] writes the first one. What was
-//! measured comes as a [`Figure`], and a bound compares it exactly; [`Budget::judge`] works both out for a run.
+//! measured comes as a [`Figure`](crate::exact::Figure), and a bound compares it exactly; [`Budget::judge`] works both out for a run.
 //!
 //! ```toml
 #![doc = include_str!("example.toml")]
@@ -30,10 +30,8 @@ mod calls;
 mod error;
 mod fresh;
 mod judge;
-mod limit;
 mod near;
 mod parse;
-mod size;
 mod update;
 
 #[cfg(test)]
@@ -46,5 +44,4 @@ pub use calls::{Calls, Count};
 pub use error::{BudgetError, Problem};
 pub use fresh::{Facts, fresh};
 pub use judge::{Evidence, UnjudgedError};
-pub use limit::{Figure, Limit, Margin};
 pub use update::Updated;

@@ -4,8 +4,7 @@
 //! their author left them, whatever a TOML writer would make of them.
 
 use super::budget::{Bound, Bounded, Budget, Written};
-use super::limit::{Figure, Limit, Margin};
-use super::size;
+use crate::exact::{Figure, Limit, Margin, size};
 
 /// A rewritten budget.
 #[derive(Clone, Debug, PartialEq, Eq)]

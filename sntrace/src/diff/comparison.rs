@@ -10,9 +10,9 @@ use super::names::{NameId, Names, Vocabulary, changeable};
 use super::paths::{PathId, Paths};
 use super::side::{Manner, Sites};
 use super::{inlined, renamed};
-use crate::profile::{Figures, Measured, Profile};
-use crate::trace::StacksTaken;
-use crate::trace::{StackId, Tables};
+use crate::profile::{Figures, Measured, Profile, add_runs};
+use crate::symbolize::caller_in;
+use crate::trace::{StackId, StacksTaken, Tables};
 use crate::verdict::Matched;
 
 /// How a site is looked for on the other side.
@@ -45,14 +45,6 @@ pub struct Part {
     pub runs: Vec<Figures>,
     /// A stack that stands for it, of this side's tables.
     pub stack: StackId,
-}
-
-impl Part {
-    fn merge(&mut self, other: &Part) {
-        for (to, from) in self.runs.iter_mut().zip(&other.runs) {
-            *to += *from;
-        }
-    }
 }
 
 impl Pair {
@@ -89,7 +81,7 @@ pub struct Comparison<'a> {
     /// The paths of pairs.
     pub paths: Paths,
     /// By name of a base's function: what it is called in the head.
-    pub renames: HashMap<NameId, NameId>,
+    pub(super) renames: HashMap<NameId, NameId>,
     /// Functions that may be called otherwise on the other side, or be inlined there.
     pub(super) changeable: HashSet<NameId>,
 }
@@ -169,9 +161,8 @@ impl<'a> Comparison<'a> {
         let Some((tables, stack)) = self.tables_of(pair) else {
             return "";
         };
-        let place = super::stacks::caller_place(tables, stack);
-        let file = place.and_then(|(site, _)| tables.file_of(site));
-        file.map_or("", |file| &file.path)
+        let (site, ..) = caller_in(tables, stack);
+        tables.file_of(site).map_or("", |file| &file.path)
     }
 
     /// File names of all modules on a pair's stack, each once.
@@ -208,7 +199,7 @@ impl<'a> Comparison<'a> {
             return;
         };
         let add = |to: &mut Option<Part>, from: Option<Part>| match (to.as_mut(), from) {
-            (Some(to), Some(from)) => to.merge(&from),
+            (Some(to), Some(from)) => add_runs(&mut to.runs, &from.runs),
             (None, from) => *to = from,
             (Some(_), None) => {}
         };

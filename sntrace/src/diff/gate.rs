@@ -77,10 +77,8 @@ pub fn compose(
     }
     let by = |at: &usize| {
         let pair = &comparison.pairs[*at];
-        let apart = |metric| {
-            let (base, head) = (pair.base_figures(), pair.head_figures());
-            base.get(metric).median.abs_diff(head.get(metric).median)
-        };
+        let (base, head) = (pair.base_figures(), pair.head_figures());
+        let apart = |metric| base.get(metric).median.abs_diff(head.get(metric).median);
         let bytes = [Metric::Bytes, Metric::PeakBytes, Metric::LeakedBytes];
         let blocks = [Metric::Allocations, Metric::TemporaryAllocations];
         (

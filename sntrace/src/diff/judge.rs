@@ -9,6 +9,7 @@
 use super::comparison::Comparison;
 use super::rule::{Limit, Rule};
 use super::sums::{Scope, Sum};
+use crate::exact::Figure;
 use crate::output::grouped;
 use crate::profile::{Metric, Spread};
 use crate::verdict::{Change, Failure, Judged, Subject};
@@ -141,7 +142,10 @@ fn exceeds(growth: i128, change: Change, limit: Limit) -> bool {
         Limit::Absolute(limit) => growth > i128::from(limit),
         Limit::Percent(limit) => {
             let base = change.base.unwrap_or_default().high;
-            growth > 0 && growth as f64 * 100.0 > limit * base as f64
+            let hundredfold = u64::try_from(growth.saturating_mul(100)).unwrap_or(u64::MAX);
+            // Hundredths of the base are what a hundredfold growth has for each of its units. From nothing there are none.
+            let part = Figure::per_call(hundredfold, base);
+            growth > 0 && part.is_none_or(|part| part.exceeds(limit))
         }
     }
 }
@@ -210,7 +214,7 @@ fn grew(subject: &Subject, change: Change) -> String {
 /// A number, or two where runs differ.
 fn span(spread: Spread) -> String {
     match spread.varies() {
-        true => format!("{} to {}", grouped(spread.low), grouped(spread.high)),
+        true => format!("{}..{}", grouped(spread.low), grouped(spread.high)),
         false => grouped(spread.low),
     }
 }

@@ -14,12 +14,13 @@
 //! file without the version (`libz.so`). A pattern may hold colons and `>`, so a rule is read from its end.
 
 use super::sums::Scope;
+use crate::exact::{self, size};
 use crate::output::escape;
 use crate::output::filter::Glob;
 use crate::profile::Metric;
 
 /// A rule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// As the user wrote it.
     pub text: String,
@@ -34,12 +35,12 @@ pub struct Rule {
 }
 
 /// How much a figure may grow.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// By so many bytes or blocks.
     Absolute(u64),
     /// By so many hundredths of the base.
-    Percent(f64),
+    Percent(exact::Limit),
 }
 
 /// Why a text is no rule.
@@ -123,52 +124,42 @@ fn scope(text: &str) -> Result<(Scope, Glob), String> {
 }
 
 fn limit(value: &str) -> Result<Limit, String> {
-    let wrong = || {
-        let shown = escape::shown(value);
-        Err(format!(
-            "'{shown}' is no value; it is a number, as 100, 1.5K, 2M or 5%"
-        ))
-    };
-    let digits = value.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = value[digits.len()..].trim_start();
-    // A number as JSON has it, but not negative and without an exponent.
-    let plain = !digits.is_empty()
-        && digits.starts_with(|c: char| c.is_ascii_digit())
-        && digits
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number = match digits.parse::<f64>() {
-        Ok(number) if plain => number,
-        _ => return wrong(),
-    };
-    let factor = match unit {
-        "%" => return Ok(Limit::Percent(number)),
-        "" if !digits.contains('.') => match digits.parse() {
-            Ok(exact) => return Ok(Limit::Absolute(exact)),
-            Err(_) => return wrong(),
-        },
-        "" => {
+    let shown = || escape::shown(value);
+    if let Some(percent) = value.strip_suffix('%') {
+        if let Some(percent) = exact::Limit::from_decimal(percent.trim_end()) {
+            return Ok(Limit::Percent(percent));
+        }
+    } else if let Some((amount, unit)) = size::read(value) {
+        if !unit.is_named() && value.contains('.') {
             return Err(format!(
-                "'{value}' has no unit, and blocks and bytes are whole numbers"
+                "'{}' has no unit, and blocks and bytes are whole numbers",
+                shown()
             ));
         }
-        "K" | "KiB" => 1u64 << 10,
-        "M" | "MiB" => 1 << 20,
-        "G" | "GiB" => 1 << 30,
-        unit => {
-            let shown = escape::shown(unit);
-            return Err(format!(
-                "'{shown}' is no unit; there are %, K, M and G (powers of 1024)"
-            ));
-        }
-    };
-    // Saturates far above any trace.
-    Ok(Limit::Absolute((number * factor as f64) as u64))
+        return Ok(Limit::Absolute(amount));
+    }
+    let number = value.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = value[number.len()..].trim_start();
+    // What stands before the unit is right: it is the unit that is not.
+    if !unit.is_empty() && unit != "%" && size::read(number).is_some() {
+        return Err(format!(
+            "'{}' is no unit; there are %, K, M and G (powers of 1024)",
+            escape::shown(unit)
+        ));
+    }
+    Err(format!(
+        "'{}' is no value; it is a number, as 100, 1.5K, 2M or 5%",
+        shown()
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn percent(text: &str) -> Limit {
+        Limit::Percent(exact::Limit::from_decimal(text).unwrap())
+    }
 
     #[test]
     fn rules_are_read_from_their_end() {
@@ -177,7 +168,7 @@ mod tests {
                 "allocations>5%",
                 Scope::Total,
                 Metric::Allocations,
-                Limit::Percent(5.0),
+                percent("5"),
             ),
             (
                 " leaked_bytes > 0 ",
@@ -201,7 +192,7 @@ mod tests {
                 "site:std::vector<a::b>::*:temporary_allocations>0.5 %",
                 Scope::Site,
                 Metric::TemporaryAllocations,
-                Limit::Percent(0.5),
+                percent("0.5"),
             ),
             (
                 "under:main:leaked_allocations>18446744073709551615",

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::names::{NameId, Names, Vocabulary, names_of};
 use super::paths::{PathId, Paths};
-use crate::profile::{Figures, Profile};
+use crate::profile::{Figures, Profile, add_runs};
 use crate::symbolize::hash::AddressMap;
 use crate::trace::{SiteId, StackId, Tables};
 
@@ -71,9 +71,7 @@ impl Sites {
             stack,
             weight,
         });
-        for (to, from) in share.runs.iter_mut().zip(runs) {
-            *to += *from;
-        }
+        add_runs(&mut share.runs, runs);
         // Of equal ones the first: the same in every run of sntrace.
         if weight > share.weight {
             (share.weight, share.stack) = (weight, stack);

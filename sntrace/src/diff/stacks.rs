@@ -3,41 +3,19 @@
 //! From the caller outwards to `main`, or to a thread's first function, with recursions folded, as paths are.
 
 use super::paths::period;
-use crate::symbolize::{is_start, wrappers};
-use crate::trace::{SiteId, StackId, Tables};
+use crate::symbolize::{caller_in, is_start};
+use crate::trace::{StackId, Tables};
 use crate::verdict::StackFrame;
 
 /// Frames that are listed of one stack.
 const FRAMES_MAX: usize = 500;
 
-/// Where in a stack its caller is: the place, and which function of it; `None` for a stack that was not taken.
-#[must_use]
-pub fn caller_place(tables: &Tables, stack: StackId) -> Option<(SiteId, usize)> {
-    let mut outermost = None;
-    for (site, level) in tables.functions_of(stack) {
-        if site == SiteId::TRUNCATED && outermost.is_some() {
-            break;
-        }
-        if !is_wrapper(tables, site, level) {
-            return Some((site, level));
-        }
-        outermost = Some((site, level));
-    }
-    outermost
-}
-
-fn is_wrapper(tables: &Tables, site: SiteId, level: usize) -> bool {
-    let frame = tables.site(site).functions.get(level);
-    let name = frame.and_then(|frame| frame.function.as_deref());
-    name.is_some_and(wrappers::is_wrapper)
-}
-
 /// The stack, the caller first. Of a stack that was not taken, one frame that says so.
 #[must_use]
 pub fn shown(tables: &Tables, stack: StackId) -> Vec<StackFrame> {
-    let caller = caller_place(tables, stack);
+    let (site, level, _) = caller_in(tables, stack);
     let functions = tables.functions_of(stack);
-    let mut functions = functions.skip_while(|place| Some(*place) != caller);
+    let mut functions = functions.skip_while(|place| *place != (site, level));
     let mut frames: Vec<StackFrame> = Vec::new();
     for (site, level) in functions.by_ref().take(FRAMES_MAX) {
         let name = tables.function_name(site, level);

@@ -6,7 +6,7 @@ use super::comparison::{Comparison, Pair};
 use super::names::module_stem;
 use crate::output::filter::Glob;
 use crate::output::grouped;
-use crate::profile::{Figures, Measured, Metric};
+use crate::profile::{Figures, Measured, Metric, add_runs};
 use crate::verdict::{Change, Subject};
 
 /// What a rule is about.
@@ -142,14 +142,12 @@ impl Comparison<'_> {
     }
 
     fn add(&self, sum: &mut Sum, at: usize, pair: &Pair) {
-        let add = |to: &mut [Figures], part: Option<&super::comparison::Part>| {
-            let runs = part.map_or(&[][..], |part| &part.runs);
-            for (to, from) in to.iter_mut().zip(runs) {
-                *to += *from;
-            }
-        };
-        add(&mut sum.base, pair.base.as_ref());
-        add(&mut sum.head, pair.head.as_ref());
+        if let Some(part) = &pair.base {
+            add_runs(&mut sum.base, &part.runs);
+        }
+        if let Some(part) = &pair.head {
+            add_runs(&mut sum.head, &part.runs);
+        }
         sum.pairs.push(at);
     }
 

@@ -127,6 +127,13 @@ impl AddAssign for Figures {
     }
 }
 
+/// Adds figures run by run: to those of so many runs, what another part of the same thing has in each.
+pub fn add_runs(to: &mut [Figures], from: &[Figures]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to += *from;
+    }
+}
+
 /// How far a figure's values of several runs lie apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Spread {
@@ -181,6 +188,10 @@ impl Measured {
     /// Of the figures of several runs; of no run, zeros.
     #[must_use]
     pub fn of(runs: &[Figures]) -> Measured {
+        // The usual case, asked for every site.
+        if let [only] = runs {
+            return Measured(Metric::ALL.map(|metric| Spread::exactly(only.get(metric))));
+        }
         Measured(Metric::ALL.map(|metric| Spread::of(runs.iter().map(|run| run.get(metric)))))
     }
 

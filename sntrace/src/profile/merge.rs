@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use super::{Figures, Profile, StackFigures};
-use crate::trace::{Certificate, FileNumber, Site, SiteId, StackId, Tables};
+use super::{Figures, Profile, StackFigures, add_runs};
+use crate::trace::{FileNumber, Site, SiteId, StackId, Tables};
 
 impl Profile {
     /// Adds the runs of another profile of the same program.
@@ -34,11 +34,9 @@ impl Profile {
                 });
                 self.stacks.len() - 1
             });
-            for (to, from) in self.stacks[at].runs[before..].iter_mut().zip(&added.runs) {
-                *to += *from;
-            }
+            add_runs(&mut self.stacks[at].runs[before..], &added.runs);
         }
-        add_certificate(&mut self.certificate, &other.certificate);
+        self.certificate.add(&other.certificate);
     }
 }
 
@@ -83,36 +81,4 @@ fn adopt(tables: &mut Tables, other: &Tables) -> Vec<StackId> {
         stacks.push(tables.stacks.intern(parent.unwrap_or_default(), site));
     }
     stacks
-}
-
-fn add_certificate(to: &mut Certificate, from: &Certificate) {
-    to.events += from.events;
-    to.dropped_events += from.dropped_events;
-    to.truncated_stacks += from.truncated_stacks;
-    // Places are those of one program: they don't add up.
-    to.unnamed_sites = to.unnamed_sites.max(from.unnamed_sites);
-    to.broken_debug_info = to.broken_debug_info.max(from.broken_debug_info);
-    to.unordered_events += from.unordered_events;
-    to.damaged_lanes += from.damaged_lanes;
-    for program in &from.not_followed {
-        let same = to
-            .not_followed
-            .iter_mut()
-            .find(|known| (&known.program, &known.reason) == (&program.program, &program.reason));
-        match same {
-            Some(known) => known.times += program.times,
-            None => to.not_followed.push(program.clone()),
-        }
-    }
-    for module in &from.replaced_modules {
-        if !to.replaced_modules.contains(module) {
-            to.replaced_modules.push(module.clone());
-        }
-    }
-    to.cost.wall_ns += from.cost.wall_ns;
-    to.cost.target_cpu_ns += from.cost.target_cpu_ns;
-    to.cost.launcher_cpu_ns += from.cost.launcher_cpu_ns;
-    to.cost.hook_cpu_ns += from.cost.hook_cpu_ns;
-    to.cost.waited_ns += from.cost.waited_ns;
-    to.complete &= from.complete;
 }

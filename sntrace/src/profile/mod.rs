@@ -14,7 +14,7 @@ use crate::analyze::{Analysis, AnalysisOptions};
 use crate::trace::{Certificate, Recorded, Recording, StackId, Tables, TraceError};
 
 pub use document::{is_profile, read, write};
-pub use figures::{Figures, Measured, Metric, Spread};
+pub use figures::{Figures, Measured, Metric, Spread, add_runs};
 
 /// See the module.
 #[derive(Clone, Debug)]

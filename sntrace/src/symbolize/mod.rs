@@ -38,6 +38,7 @@ pub use caller::{Caller, CallerFinder, Notes};
 pub use demangle::demangle;
 pub use locate::Locator;
 pub use modules::{FileId, Located, ModuleMap};
+pub(crate) use recorded::caller_in;
 pub use recorded::{RecordedCaller, RecordedCallers};
 pub use start::is_start;
 pub use symbolizer::{Frame, Symbolizer};

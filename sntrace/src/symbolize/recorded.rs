@@ -114,7 +114,7 @@ impl<'t> RecordedCallers<'t> {
             let innermost = self.tables.stacks.frames(stack).next();
             (innermost.unwrap_or_default(), 0, None)
         } else {
-            self.walk(stack)
+            caller_in(self.tables, stack)
         };
         let op = operator
             .and_then(|operator| operator_of(op, operator))
@@ -129,37 +129,6 @@ impl<'t> RecordedCallers<'t> {
         self.callers.push(caller);
         self.by_place.insert(key, number);
         number
-    }
-
-    /// The place and level of the caller, and the outermost operator that was passed.
-    fn walk(&self, stack: StackId) -> (SiteId, usize, Option<wrappers::Operator>) {
-        let mut operator = None;
-        let mut last = (SiteId::TRUNCATED, 0);
-        for site in self
-            .tables
-            .stacks
-            .frames(stack)
-            .take(usize::from(u8::MAX) + 1)
-        {
-            // What is missing tells nothing: the outermost wrapper stands for the caller.
-            if site == SiteId::TRUNCATED {
-                break;
-            }
-            let functions = &self.tables.site(site).functions;
-            // A place without any name ends the walk: nothing proves that what is beyond it decided.
-            if functions.is_empty() {
-                return (site, 0, operator);
-            }
-            for (level, frame) in functions.iter().enumerate() {
-                let name = frame.function.as_deref().unwrap_or_default();
-                if !wrappers::is_wrapper(name) {
-                    return (site, level, operator);
-                }
-                operator = wrappers::operator(name).or(operator);
-            }
-            last = (site, functions.len() - 1);
-        }
-        (last.0, last.1, operator)
     }
 
     fn describe(&mut self, number: u32, site: SiteId, level: usize, op: Op) -> RecordedCaller {
@@ -188,6 +157,36 @@ impl<'t> RecordedCallers<'t> {
             level,
         }
     }
+}
+
+/// The place and level of a stack's caller, and the outermost operator that was passed. Of an empty stack, the place
+/// that is none.
+pub(crate) fn caller_in(
+    tables: &Tables,
+    stack: StackId,
+) -> (SiteId, usize, Option<wrappers::Operator>) {
+    let mut operator = None;
+    let mut last = (SiteId::TRUNCATED, 0);
+    for site in tables.stacks.frames(stack).take(usize::from(u8::MAX) + 1) {
+        // What is missing tells nothing: the outermost wrapper stands for the caller.
+        if site == SiteId::TRUNCATED {
+            break;
+        }
+        let functions = &tables.site(site).functions;
+        // A place without any name ends the walk: nothing proves that what is beyond it decided.
+        if functions.is_empty() {
+            return (site, 0, operator);
+        }
+        for (level, frame) in functions.iter().enumerate() {
+            let name = frame.function.as_deref().unwrap_or_default();
+            if !wrappers::is_wrapper(name) {
+                return (site, level, operator);
+            }
+            operator = wrappers::operator(name).or(operator);
+        }
+        last = (site, functions.len() - 1);
+    }
+    (last.0, last.1, operator)
 }
 
 #[cfg(test)]

@@ -70,6 +70,38 @@ pub struct Cost {
 }
 
 impl Certificate {
+    /// Takes in what another run of the same program vouches for.
+    pub fn add(&mut self, other: &Certificate) {
+        self.events += other.events;
+        self.dropped_events += other.dropped_events;
+        self.truncated_stacks += other.truncated_stacks;
+        // Places are those of one program: they don't add up.
+        self.unnamed_sites = self.unnamed_sites.max(other.unnamed_sites);
+        self.broken_debug_info = self.broken_debug_info.max(other.broken_debug_info);
+        self.unordered_events += other.unordered_events;
+        self.damaged_lanes += other.damaged_lanes;
+        for program in &other.not_followed {
+            let same = self.not_followed.iter_mut().find(|known| {
+                (&known.program, &known.reason) == (&program.program, &program.reason)
+            });
+            match same {
+                Some(known) => known.times += program.times,
+                None => self.not_followed.push(program.clone()),
+            }
+        }
+        for module in &other.replaced_modules {
+            if !self.replaced_modules.contains(module) {
+                self.replaced_modules.push(module.clone());
+            }
+        }
+        self.cost.wall_ns += other.cost.wall_ns;
+        self.cost.target_cpu_ns += other.cost.target_cpu_ns;
+        self.cost.launcher_cpu_ns += other.cost.launcher_cpu_ns;
+        self.cost.hook_cpu_ns += other.cost.hook_cpu_ns;
+        self.cost.waited_ns += other.cost.waited_ns;
+        self.complete &= other.complete;
+    }
+
     /// What keeps the trace from being whole and exact, a sentence each; empty: nothing does.
     #[must_use]
     pub fn blemishes(&self) -> Vec<String> {

@@ -61,10 +61,7 @@ impl StackTable {
             StackId::EMPTY
         };
         if self.children.is_empty() && !self.nodes.is_empty() {
-            let numbered = self.nodes.iter().zip(1..);
-            let keyed =
-                numbered.map(|(node, number)| (key(node.parent, node.site), StackId(number)));
-            self.children = keyed.collect();
+            self.unseal();
         }
         let nodes = &mut self.nodes;
         *self.children.entry(key(parent, site)).or_insert_with(|| {
@@ -79,6 +76,14 @@ impl StackTable {
     pub fn seal(&mut self) {
         self.children = AddressMap::default();
         self.nodes.shrink_to_fit();
+    }
+
+    /// Out of line: a recording asks for stacks all the time, and is never sealed.
+    #[cold]
+    fn unseal(&mut self) {
+        let numbered = self.nodes.iter().zip(1..);
+        let keyed = numbered.map(|(node, number)| (key(node.parent, node.site), StackId(number)));
+        self.children = keyed.collect();
     }
 
     /// How many there are, the empty one included.

@@ -8,10 +8,10 @@ mod zones;
 
 use super::budget::{AllowedLeak, Bound, Bounded, Budget, Measure, Place, Scope};
 use super::calls::Calls;
-use super::limit::Figure;
 use crate::diff::{self, Comparison, JudgeOptions, Pair, Sum};
+use crate::exact::{Figure, Limit};
 use crate::output::escape;
-use crate::profile::{Figures, Measured, Metric, Spread};
+use crate::profile::{Figures, Measured, Metric, Spread, add_runs};
 use crate::verdict::{Change, Failure, Judged, Written};
 use words::{amount, counted, limit, of};
 
@@ -241,9 +241,7 @@ impl Judge<'_> {
             if !matches!(bounded, Bounded::Leak(_)) && self.is_allowed(pair) {
                 continue;
             }
-            for (to, from) in runs.iter_mut().zip(&part.runs) {
-                *to += *from;
-            }
+            add_runs(&mut runs, &part.runs);
         }
         Change {
             metric,
@@ -291,7 +289,7 @@ impl Judge<'_> {
             counted(count.calls, "call"),
         );
         // More calls than were seen make fewer allocations a call, but none at all makes no difference.
-        let certain = count.all || bound.limit == super::Limit::whole(0);
+        let certain = count.all || bound.limit == Limit::whole(0);
         if figure.exceeds(bound.limit) && !certain {
             return Err(self.unjudged(
                 &bound.key,

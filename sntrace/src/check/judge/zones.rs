@@ -4,7 +4,7 @@ use super::words::amount;
 use super::{Judge, UnjudgedError, largest};
 use crate::check::budget::Zone;
 use crate::diff;
-use crate::profile::{Figures, Measured, Metric};
+use crate::profile::{Figures, Measured, Metric, add_runs};
 use crate::verdict::{Change, Failure, Judged};
 
 impl Judge<'_> {
@@ -34,9 +34,7 @@ impl Judge<'_> {
             }
             let mut runs = vec![Figures::default(); comparison.head.runs()];
             for part in guilty.iter().filter_map(|(_, pair)| pair.head.as_ref()) {
-                for (to, from) in runs.iter_mut().zip(&part.runs) {
-                    *to += *from;
-                }
+                add_runs(&mut runs, &part.runs);
             }
             let head = Measured::of(&runs).get(Metric::Allocations);
             let because = match &zone.reason {

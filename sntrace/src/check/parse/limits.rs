@@ -7,8 +7,8 @@ use toml_edit::{Item, Value};
 use super::{COUNT, Fault, Member, Read, Reader};
 use crate::check::budget::{Bound, Measure, Written};
 use crate::check::error::Problem;
-use crate::check::limit::Limit;
-use crate::check::size;
+use crate::exact::Limit;
+use crate::exact::size;
 use crate::output::escape::shown;
 use crate::profile::Metric;
 

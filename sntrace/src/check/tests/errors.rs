@@ -1,5 +1,6 @@
 //! What is wrong with a budget, in the words that a person reads.
 
+use crate::exact::{Figure, Margin};
 use std::path::Path;
 
 use proptest::prelude::*;

@@ -1,5 +1,6 @@
 //! What a rewritten budget keeps and what it changes; the first budget.
 
+use crate::exact::{Figure, Limit, Margin};
 use proptest::prelude::*;
 
 use super::super::*;

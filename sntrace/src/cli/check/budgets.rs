@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::check::{Budget, Evidence, Facts, Margin, fresh};
+use crate::check::{Budget, Evidence, Facts, fresh};
 use crate::cli::baseline;
 use crate::cli::diff::GateError;
+use crate::exact::Margin;
 use crate::messages;
 use crate::output::escape;
 use crate::profile::{Figures, Measured, Metric};

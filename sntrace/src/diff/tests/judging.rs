@@ -113,7 +113,7 @@ fn runs_that_differ_make_a_site_unstable() {
     let strict = judge("fn:cache:allocations>1", false);
     assert_eq!(
         strict.rules[0].sentence,
-        "allocations of cache grew from 10 to 14 to 16, by at least 2 (+14.3%), and 1 is allowed"
+        "allocations of cache grew from 10..14 to 16, by at least 2 (+14.3%), and 1 is allowed"
     );
     // The run in which a site does not come up has none of it.
     let mut sparse = profile(&[(1, 1, &["a", "main"])]);

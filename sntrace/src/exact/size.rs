@@ -5,7 +5,7 @@ use crate::output::filter::shift_of;
 
 /// The unit of a size, as it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Unit {
+pub(crate) struct Unit {
     /// Blanks between number and unit.
     gap: String,
     /// `K`, `MiB`, `g`, ...; empty: bytes.
@@ -50,7 +50,7 @@ impl Unit {
 
 /// The bytes of `3M`, `1.5 MiB` or `300`, rounded down to a whole byte: a bound of 1.5 bytes allows one.
 /// `None` where it is no size, or not below 2^64.
-pub(super) fn read(text: &str) -> Option<(u64, Unit)> {
+pub(crate) fn read(text: &str) -> Option<(u64, Unit)> {
     let number_end = text
         .find(|character: char| !matches!(character, '0'..='9' | '.'))
         .unwrap_or(text.len());
@@ -70,7 +70,7 @@ pub(super) fn read(text: &str) -> Option<(u64, Unit)> {
 /// Writes a size with a unit, rounded up to three digits, which is by less than 1 % or a byte. The power of
 /// 1024 stays as it is while the number has up to four digits before its point. `None` where
 /// what is rounded up can't be read back: at the very end of 64 bits.
-pub(super) fn write(bytes: u64, unit: &Unit) -> Option<String> {
+pub(crate) fn write(bytes: u64, unit: &Unit) -> Option<String> {
     let old = shift_of(&unit.name)?;
     if old == 0 {
         return Some(format!("{bytes}{}", unit.gap));

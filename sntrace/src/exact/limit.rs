@@ -39,7 +39,7 @@ impl Limit {
     }
 
     /// Reads a plain decimal number below 2^64: digits, with up to six more after a point.
-    pub(super) fn from_decimal(text: &str) -> Option<Limit> {
+    pub(crate) fn from_decimal(text: &str) -> Option<Limit> {
         let (digits, decimals) = digits(text)?;
         let scale = 10u128.pow(6u32.checked_sub(decimals)?);
         let millionths = digits.checked_mul(scale)?;
@@ -48,7 +48,7 @@ impl Limit {
 
     /// Written with a point, rounded up to three digits, which is by less than 1 % (or by less than a
     /// millionth): a person wrote the number before and reads it after.
-    pub(super) fn to_decimal(self) -> String {
+    pub(crate) fn to_decimal(self) -> String {
         let decimals = match self.millionths {
             100_000_000.. => 0,
             10_000_000.. => 1,
