@@ -2,6 +2,7 @@
 """What tracing costs. Started by scripts/bench.sh, which builds what this measures."""
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -276,6 +277,22 @@ def long_diff(bench):
         cells = (name, f"{size:.0f} MiB", f"{wall:.1f} s", f"{peak:.0f} MiB", goal(met, "< 10 s, < 512 MiB"))
         row(*cells, widths=(12, 12, 12, 12, 0))
     for file in traces + documents:
+        os.remove(file)
+    # A program with many stacks, as it is: the compiler, on a source of ours.
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/programs/library.cpp")
+    compiler = ["g++", "-std=c++17", "-O2", "-c", source, "-o", os.path.join(bench.build, "library.o")]
+    for trace in traces:
+        bench.run([*bench.sntrace[:1], "record", "-q", "-o", trace, "--", *compiler])
+    report = subprocess.run(
+        [*bench.sntrace[:1], "report", "--json", traces[0]], stdout=subprocess.PIPE, check=True
+    )
+    events = json.loads(report.stdout)["certificate"]["events"]
+    size = sum(os.path.getsize(file) for file in traces) / 2**20
+    wall, usage = bench.run([*bench.sntrace[:1], "diff", *traces])
+    peak = usage.ru_maxrss / 1024
+    cells = ("g++, snt", f"{size:.0f} MiB", f"{wall:.1f} s", f"{peak:.0f} MiB", f"{events / 1e6:.1f} million events each")
+    row(*cells, widths=(12, 12, 12, 12, 0))
+    for file in traces:
         os.remove(file)
 
 
